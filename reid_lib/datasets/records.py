@@ -1,0 +1,189 @@
+"""`ReIDDataset`: a re-ID data set is one checked table of images, and the identities of each train/test split."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from reid_lib.seeds import numpy_generator
+
+COLUMNS = ("path", "pid", "camid")
+
+
+class DatasetError(ValueError):
+    """A data set is not what it should be; the message says what was expected, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The identities of one train/test split; no identity is in both."""
+
+    train_pids: tuple[int, ...]
+    test_pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReIDDataset:
+    """A re-ID data set.
+
+    Attributes:
+        name: the data set's name, as `datasets.load` takes it.
+        table: one row per image, sorted as the loader documents; columns ``path`` (text, relative to `root`, with
+            forward slashes), ``pid`` (identity, integer), ``camid`` (camera, integer from 1), ``split`` ("train",
+            "test" or "unused" in the first of `splits`). Its index is 0..N-1: a row's number is the image's number
+            everywhere (image store, trials). Loaders may add columns (``height``, ``width`` of the original image).
+        splits: the train/test splits, at least one.
+        size: (H, W) in pixels at which an HR image stands; `resolution.degrade` works at this size.
+        root: the folder that the paths are relative to; None where nothing is on disk (`synth`).
+        reader: ``reader(path, size)`` -> uint8 (H, W, 3) RGB; None reads the file ``root / path`` with Pillow.
+        genuine_lr_camid: the camera whose images are low-resolution by nature (CAVIAR), or None.
+        note: what a number measured on this copy must say (for example that the images are not in original size).
+    """
+
+    name: str
+    table: pd.DataFrame
+    splits: tuple[Split, ...]
+    size: tuple[int, int]
+    root: Path | None = None
+    reader: Callable[[str, tuple[int, int]], np.ndarray] | None = field(default=None, repr=False)
+    genuine_lr_camid: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _check_table(self.name, self.table)
+        if not self.splits:
+            raise DatasetError(f"{self.name}: expected at least one train/test split, found none")
+        for number, split in enumerate(self.splits):
+            _check_split(f"{self.name}, split {number}", self.table, split)
+        table = self.table.reset_index(drop=True)
+        object.__setattr__(self, "table", table.assign(split=_split_column(table, self.splits[0])))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def part(self, part: str, split: int = 0) -> pd.DataFrame:
+        """Return the rows of the ``part`` ("train" or "test") of one split; the index keeps the image numbers."""
+        if part not in ("train", "test"):
+            raise ValueError(f'part must be "train" or "test", found {part!r}')
+        if not 0 <= split < len(self.splits):
+            raise ValueError(f"{self.name} has splits 0..{len(self.splits) - 1}, found split={split}")
+        column = _split_column(self.table, self.splits[split])
+        return self.table[column == part].assign(split=part)
+
+    def read(self, path: str) -> np.ndarray:
+        """Return the image of a table's ``path`` as uint8 (H, W, 3) RGB at the data set's size.
+
+        Raises:
+            DatasetError: the file is missing or cannot be decoded; the message names it.
+        """
+        if self.reader is not None:
+            return self.reader(path, self.size)
+        return read_image(Path(self.root or ".") / path, self.size)
+
+    def fingerprint(self) -> str:
+        """Return a hexadecimal digest of name, size, records and, for files, their sizes and times of change."""
+        digest = hashlib.sha256(f"{self.name}|{self.size}|{len(self)}".encode())
+        digest.update(self.table[list(COLUMNS)].to_csv(index=False).encode())
+        if self.reader is None:
+            for path in self.table["path"]:
+                stat = (Path(self.root or ".") / path).stat()
+                digest.update(f"{stat.st_size},{stat.st_mtime_ns};".encode())
+        return digest.hexdigest()[:16]
+
+    def summary(self) -> pd.DataFrame:
+        """Return images, identities and cameras of the whole set and of split 0's parts, one row each."""
+        parts = {"all": self.table, "train": self.part("train"), "test": self.part("test")}
+        return pd.DataFrame(
+            [
+                {"part": part, "images": len(t), "identities": t["pid"].nunique(), "cameras": t["camid"].nunique()}
+                for part, t in parts.items()
+            ]
+        ).set_index("part")
+
+
+def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Decode an image file to uint8 (H, W, 3) RGB, resized to ``size`` = (H, W) with bilinear interpolation.
+
+    Raises:
+        DatasetError: the file is missing or cannot be decoded; the message names it.
+    """
+    height, width = size
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+    except FileNotFoundError:
+        raise DatasetError(f"image missing: {path}; restore it from the data set's own archive") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(f"image cannot be read: {path} ({error}); restore it from the data set's own archive") from None
+    if rgb.size != (width, height):
+        rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(rgb)
+
+
+def random_splits(pids: Sequence[int], n_train: int, n: int, seed: int, name: str) -> tuple[Split, ...]:
+    """Draw ``n`` random splits of ``pids`` with ``n_train`` training identities; the others are test identities.
+
+    Raises:
+        DatasetError: fewer than one identity would be left for a part.
+    """
+    pids = sorted({int(pid) for pid in pids})
+    if not 0 < n_train < len(pids):
+        raise DatasetError(f"{name}: cannot take {n_train} training identities of {len(pids)} and leave some for the test")
+    splits = []
+    for number in range(n):
+        order = numpy_generator(seed, name, "split", number).permutation(pids)
+        splits.append(Split(tuple(sorted(order[:n_train].tolist())), tuple(sorted(order[n_train:].tolist()))))
+    return tuple(splits)
+
+
+def check_counts(name: str, table: pd.DataFrame, images: int, identities: int, cameras: int) -> None:
+    """Compare a table with the documented counts.
+
+    Raises:
+        DatasetError: some count differs; the message gives expected and found.
+    """
+    found = (len(table), table["pid"].nunique(), table["camid"].nunique())
+    expected = (images, identities, cameras)
+    wrong = [
+        f"{what}: expected {e:,}, found {f:,}"
+        for what, e, f in zip(("images", "identities", "cameras"), expected, found, strict=True)
+        if e != f
+    ]
+    if wrong:
+        raise DatasetError(f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an empty folder")
+
+
+def _split_column(table: pd.DataFrame, split: Split) -> pd.Series:
+    column = pd.Series("unused", index=table.index)
+    column[table["pid"].isin(split.train_pids)] = "train"
+    column[table["pid"].isin(split.test_pids)] = "test"
+    return column
+
+
+def _check_table(name: str, table: pd.DataFrame) -> None:
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise DatasetError(f"{name}: a data set's table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    if table.empty:
+        raise DatasetError(f"{name}: expected at least one image, found none")
+    for column in ("pid", "camid"):
+        if not pd.api.types.is_integer_dtype(table[column]):
+            raise DatasetError(f"{name}: column {column} must hold integers, found {table[column].dtype}")
+    twice = table["path"][table["path"].duplicated()]
+    if len(twice):
+        raise DatasetError(f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}")
+
+
+def _check_split(name: str, table: pd.DataFrame, split: Split) -> None:
+    both = sorted(set(split.train_pids) & set(split.test_pids))
+    if both:
+        raise DatasetError(f"{name}: {len(both)} identities are in train and test, the first is {both[0]}")
+    for part, pids in (("train", split.train_pids), ("test", split.test_pids)):
+        absent = sorted(set(pids) - set(table["pid"]))
+        if absent or not pids:
+            found = f"identity {absent[0]} without an image" if absent else "no identity"
+            raise DatasetError(f"{name}: the {part} part names {found}")

@@ -1,0 +1,1 @@
+"""What is measured: ranking, and later image quality, clustering and directions."""

@@ -1,0 +1,1 @@
+"""Pure functions of tensors: the loss terms, one module per paper and `common`."""

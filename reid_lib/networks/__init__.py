@@ -1,0 +1,1 @@
+"""Backbones and, one module per paper, the networks."""

@@ -1,0 +1,1 @@
+"""One loop per method, on the parts that every loop shares (`run`)."""
