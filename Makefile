@@ -1,0 +1,52 @@
+# Everything that can be done from the command line; `make` alone lists it.
+#
+#   make reproduce ARGS="--only 02_metrics_and_baselines"     options for reid-lib reproduce
+#   make test ARGS="-k ranking -x"                            options for pytest
+#   make test PYTHON=python3.13                               the Python that .venv is made with
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help reproduce test lint lab benchmarks clean
+
+help:
+	@echo "make reproduce   run the notebooks and write their tables and figures (profile demo, built-in data)"
+	@echo "make test        lint, unit tests, and every notebook under the smoke profile"
+	@echo "make lint        formatting and static checks"
+	@echo "make lab         open JupyterLab at the first notebook"
+	@echo "make benchmarks  measure speed and memory as ratios to the plain way"
+	@echo "make clean       remove caches and smoke results (keeps .venv and committed results)"
+
+# Made by the first target that needs it and renewed when pyproject.toml changes. A .venv whose pip does not run
+# (interrupted, or its Python is gone) is made afresh.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13))' || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is `$(PYTHON) --version 2>&1`;" \
+	       "name another one, for example: make $(or $(firstword $(MAKECMDGOALS)),test) PYTHON=python3.13" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+reproduce: $(STAMP)
+	$(BIN)/reid-lib reproduce $(ARGS)
+
+# One call for unit tests and notebooks, so that pytest's closing line counts both. nbval starts the kernel of the
+# interpreter that runs pytest.
+test: lint
+	REID_LIB_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env tests notebooks $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+benchmarks: $(STAMP)
+	$(BIN)/python -m reid_lib.benchmarks $(ARGS)
+
+clean:
+	rm -rf .cache .pytest_cache .ruff_cache build results/smoke
+	find notebooks reid_lib tests -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
