@@ -1,0 +1,153 @@
+"""The MLR (multiple low resolution) protocol: which images are queries, at which rate, and which are the gallery.
+
+MLR was introduced with SING and all five papers follow it: the images of one camera are down-sampled by a rate r drawn
+uniformly from {2, 3, 4}, those of the other cameras stay HR; LR images are the queries, the gallery holds one HR image
+per identity, drawn from another camera than the query's (single-shot); results are means over 10 trials.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.seeds import numpy_generator
+
+MLR_RATES = (2, 3, 4)
+MLRPRO_RATES = (2, 3, 4, 5, 6, 7)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One draw of the protocol.
+
+    Attributes:
+        dataset: the data set whose images the tables name.
+        query: columns ``path``, ``pid``, ``camid``, ``rate``; index = image number in ``dataset.table``.
+        gallery: columns ``path``, ``pid``, ``camid``; index likewise; one image per identity.
+        split: number of the train/test split.
+        number: number of the trial.
+    """
+
+    dataset: ReIDDataset = field(repr=False)
+    query: pd.DataFrame
+    gallery: pd.DataFrame
+    split: int = 0
+    number: int = 0
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the trial: columns ``dataset, split, trial, role, path, pid, camid, rate`` (gallery: rate 1)."""
+        both = {"query": self.query, "gallery": self.gallery.assign(rate=1)}
+        rows = pd.concat([table.assign(role=role) for role, table in both.items()])
+        rows = rows.assign(dataset=self.dataset.name, split=self.split, trial=self.number)
+        rows[["dataset", "split", "trial", "role", "path", "pid", "camid", "rate"]].to_csv(path, index=False)
+
+    @classmethod
+    def from_csv(cls, path: str | Path, dataset: ReIDDataset) -> "Trial":
+        """Read a trial that `to_csv`, or another code base, wrote.
+
+        Raises:
+            DatasetError: a column is missing, the trial is of another data set, or it names an image, identity or
+                camera that ``dataset`` does not have.
+        """
+        rows = pd.read_csv(path)
+        missing = [c for c in ("dataset", "split", "trial", "role", "path", "pid", "camid", "rate") if c not in rows]
+        if missing:
+            raise DatasetError(f"{path}: a trial needs the column {missing[0]}; write trials with Trial.to_csv")
+        if set(rows["dataset"]) != {dataset.name}:
+            raise DatasetError(f"{path}: expected a trial of {dataset.name}, found one of {', '.join(set(rows['dataset']))}")
+        numbers = pd.Series(dataset.table.index, index=dataset.table["path"])
+        absent = rows["path"][~rows["path"].isin(numbers.index)]
+        if len(absent):
+            raise DatasetError(f"{path}: {len(absent)} images are not in {dataset.name}, the first is {absent.iloc[0]}")
+        rows.index = pd.Index(numbers[rows["path"]].to_numpy())
+        known = dataset.table.loc[rows.index]
+        other = rows[(rows["pid"] != known["pid"]) | (rows["camid"] != known["camid"])]
+        if len(other):
+            raise DatasetError(f"{path}: identity or camera of {other['path'].iloc[0]} differ from those in {dataset.name}")
+        query = rows[rows["role"] == "query"][["path", "pid", "camid", "rate"]]
+        gallery = rows[rows["role"] == "gallery"][["path", "pid", "camid"]]
+        return cls(dataset, query, gallery, int(rows["split"].iloc[0]), int(rows["trial"].iloc[0]))
+
+
+def trials(
+    dataset: ReIDDataset,
+    split: int = 0,
+    rates: Sequence[int] = MLR_RATES,
+    n: int = 10,
+    seed: int = 0,
+    simulate: bool | None = None,
+) -> list[Trial]:
+    """Draw ``n`` trials of the MLR protocol on the test identities of one split.
+
+    The LR camera is the genuine one where the set has one, else camera 1 of a two-camera set, else one camera per
+    identity, drawn once per split (not per trial). All its images of test identities are queries. Each trial draws one
+    rate per query and one gallery image per identity, among the images of its other cameras. The draws of rates and of
+    gallery images do not share a stream: the same seed gives the same gallery for other ``rates``.
+
+    Args:
+        dataset: the data set.
+        split: number of the train/test split.
+        rates: down-sampling rates, drawn uniformly per query; (1,) leaves the queries HR.
+        n: number of trials.
+        seed: the seed of every draw.
+        simulate: whether queries are down-sampled. None: unless the set has genuine LR images, which then keep rate 1.
+
+    Raises:
+        ValueError: no rate, a rate below 1, or ``n`` below 1.
+        DatasetError: a test identity is not seen by the LR camera and another one.
+    """
+    rates = [int(rate) for rate in rates]
+    if not rates or min(rates) < 1:
+        raise ValueError(f"rates must be integers >= 1, at least one, found {rates}")
+    if n < 1:
+        raise ValueError(f"the number of trials n must be at least 1, found {n}")
+    simulate = dataset.genuine_lr_camid is None if simulate is None else simulate
+    test = dataset.part("test", split)
+    is_query = test["camid"] == lr_camera(dataset, test, split, seed)
+    query, others = test[is_query][["path", "pid", "camid"]], test[~is_query][["path", "pid", "camid"]]
+    _check_cameras(dataset, test, query, others)
+    drawn = []
+    for number in range(n):
+        draw = numpy_generator(seed, dataset.name, "rates", split, number)
+        rate = draw.choice(rates, size=len(query)) if simulate else np.ones(len(query), int)
+        gallery = _single_shot(others, numpy_generator(seed, dataset.name, "gallery", split, number))
+        drawn.append(Trial(dataset, query.assign(rate=rate), gallery, split, number))
+    return drawn
+
+
+def split_trials(dataset: ReIDDataset, rates: Sequence[int] = MLR_RATES, seed: int = 0) -> list[Trial]:
+    """One trial on each split of the data set: what "10 random splits" means in the papers' tables."""
+    return [trials(dataset, split, rates, n=1, seed=seed)[0] for split in range(len(dataset.splits))]
+
+
+def lr_camera(dataset: ReIDDataset, table: pd.DataFrame, split: int = 0, seed: int = 0) -> pd.Series:
+    """Return, for each row of ``table``, the LR camera of its identity (see `trials` for the rule)."""
+    if dataset.genuine_lr_camid is not None:
+        return pd.Series(dataset.genuine_lr_camid, index=table.index)
+    cameras = sorted(dataset.table["camid"].unique())
+    if len(cameras) <= 2:
+        return pd.Series(cameras[0], index=table.index)
+    seen = table.groupby("pid")["camid"].unique()
+    draw = numpy_generator(seed, dataset.name, "lr camera", split)
+    chosen = {pid: sorted(camids)[draw.integers(len(camids))] for pid, camids in seen.sort_index().items()}
+    return table["pid"].map(chosen)
+
+
+def _single_shot(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
+    """Draw one row per identity."""
+    shuffled = table.iloc[generator.permutation(len(table))]
+    return shuffled.drop_duplicates("pid").sort_values("pid")
+
+
+def _check_cameras(dataset: ReIDDataset, test: pd.DataFrame, query: pd.DataFrame, others: pd.DataFrame) -> None:
+    pids = set(test["pid"])
+    lonely = sorted((pids - set(query["pid"])) | (pids - set(others["pid"])))
+    if lonely:
+        cameras = sorted(test[test["pid"] == lonely[0]]["camid"].unique().tolist())
+        raise DatasetError(
+            f"{dataset.name}: {len(lonely)} of {len(pids)} test identities are not seen by both the LR camera and another "
+            f"one, the first is identity {lonely[0]} (cameras {cameras}); leave such identities out of the split"
+        )

@@ -1,0 +1,76 @@
+"""PK batches and the augmentation of a batch on its device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from reid_lib.seeds import numpy_generator
+
+
+def pk_batches(pids: Sequence[int], p: int, k: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return one epoch of PK batches: each holds ``p`` identities with ``k`` images each.
+
+    Identities go round in random order, so that over an epoch their numbers of turns differ by one at most (an identity
+    that a batch already holds waits for the next one). An identity with fewer than ``k`` images gives some of them
+    twice. An epoch has floor(N / (p k)) batches, at least one: about as many images as there are.
+
+    Args:
+        pids: (N,) identity of each training image.
+        p: identities in a batch.
+        k: images per identity.
+        seed: the experiment's seed.
+        epoch: number of the epoch; with ``seed`` it decides every draw.
+
+    Returns:
+        Arrays (p * k,) of places in ``pids``, identity by identity.
+
+    Raises:
+        ValueError: fewer identities than ``p``, or ``p`` or ``k`` below 1.
+    """
+    pids = np.asarray(pids)
+    images = {pid: np.flatnonzero(pids == pid) for pid in np.unique(pids)}
+    if p < 1 or k < 1 or p > len(images):
+        raise ValueError(f"a batch of p={p} identities with k={k} images each cannot be drawn from {len(images)} identities")
+    draw, queue, batches = numpy_generator(seed, "pk", epoch), [], []
+    for _ in range(max(1, len(pids) // (p * k))):
+        if len(queue) < p:
+            fresh = draw.permutation(list(images))
+            waiting = set(queue)  # the rest of the last round goes first, and not twice into one batch
+            queue += [pid for pid in fresh if pid not in waiting] + [pid for pid in fresh if pid in waiting]
+        batches.append(np.concatenate([_draw_images(images[pid], k, draw) for pid in queue[:p]]))
+        queue = queue[p:]
+    return batches
+
+
+def _draw_images(places: np.ndarray, k: int, draw: np.random.Generator) -> np.ndarray:
+    rounds = [draw.permutation(places) for _ in range(-(-k // len(places)))]
+    return np.concatenate(rounds)[:k]
+
+
+def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 10, flip: float = 0.5) -> torch.Tensor:
+    """Pad with zeros and crop at a random place, and flip some images; all of a batch at once, on its device.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        generator: source of the draws, on the CPU (the same draws whatever the images' device).
+        pad: pixels of zeros on each side (LRAR, Section V-A: 10 at 256 x 128).
+        flip: probability of a horizontal flip.
+
+    Returns:
+        uint8 (N, C, H, W).
+    """
+    n, _, height, width = images.shape
+    offset = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
+    flipped = torch.rand(n, generator=generator) < flip
+    rows = offset[0, :, None] + torch.arange(height)
+    columns = torch.where(flipped[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + offset[1, :, None]
+    rows, columns = (places.to(images.device, non_blocking=True) for places in (rows, columns))
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
+    chosen = padded[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return chosen.permute(0, 3, 1, 2)
+
+
+def draw_rates(n: int, rates: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Draw ``n`` down-sampling rates uniformly from ``rates``; int64 (n,) on the CPU."""
+    return torch.tensor(list(rates))[torch.randint(0, len(rates), (n,), generator=generator)]

@@ -1,0 +1,279 @@
+"""Ranking metrics (CMC and mAP), the `Matcher` interface, and the evaluation of a matcher on trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from tqdm.auto import tqdm
+
+from reid_lib.datasets.image_store import ImageStore, open_store
+from reid_lib.datasets.mlr import Trial
+from reid_lib.datasets.resolution import degrade
+
+RANKS = (1, 5, 10, 20)
+_CPU_BLOCK, _GPU_BLOCK = 1 << 18, 1 << 24  # distances compared in one step: on a CPU, what its cache holds
+
+Array = np.ndarray | torch.Tensor
+
+
+class Matcher(Protocol):
+    """What evaluation asks of a method.
+
+    Images are uint8 (n, 3, H, W) at the data set's size; a matcher resizes them to what its network takes. Embeddings
+    are tensors whose first axis is the image. ``device`` is where images are wanted.
+    """
+
+    device: torch.device
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        """Embed query images (LR or HR); ``rates`` int64 (n,) are their down-sampling rates r (1 = HR)."""
+        ...
+
+    def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed HR gallery images."""
+        ...
+
+    def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+        """Return the float32 distances (n_query, n_gallery) of embeddings; smaller means more alike."""
+        ...
+
+
+def euclidean(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    """Squared Euclidean distances (n_query, n_gallery) of features (n, d), in float32; never negative."""
+    query, gallery = query.float(), gallery.float()
+    squares = query.square().sum(1, keepdim=True) + gallery.square().sum(1)
+    return torch.addmm(squares, query, gallery.T, alpha=-2).clamp_(min=0)
+
+
+def rank_metrics(
+    distances: Array,
+    query_pids: Array | Sequence[int],
+    gallery_pids: Array | Sequence[int],
+    query_camids: Array | Sequence[int] | None = None,
+    gallery_camids: Array | Sequence[int] | None = None,
+    ranks: Sequence[int] = RANKS,
+) -> dict[str, float]:
+    """Return CMC Rank-k and mAP, in percent.
+
+    A sort is not needed: the rank of a positive is the number of gallery images that are not farther. A tie between a
+    positive and a negative counts against the query (the negative comes first), so the numbers do not depend on the
+    order of the gallery, and equal features for all images score nothing. AP is the mean, over the positives, of the
+    precision at their ranks (step-wise sum). With camera ids, gallery images of the query's person and camera are
+    removed (the standard multi-shot rule). A query without a positive takes no part.
+
+    Args:
+        distances: (n_query, n_gallery), smaller means more alike; NumPy or torch, any device.
+        query_pids: (n_query,) identities.
+        gallery_pids: (n_gallery,) identities.
+        query_camids: (n_query,) cameras, or None to remove nothing.
+        gallery_camids: (n_gallery,) cameras, given together with ``query_camids``.
+        ranks: the k of Rank-k; a k larger than the gallery gives 100.
+
+    Returns:
+        ``{"rank1": ..., "rank5": ..., ..., "map": ...}``.
+
+    Raises:
+        ValueError: shapes that do not fit, NaN or infinite distances, one of the two camera arrays alone, a rank
+            below 1, or no query with a positive.
+    """
+    distances = torch.as_tensor(distances)
+    query_pids, gallery_pids = (torch.as_tensor(p, device=distances.device).long() for p in (query_pids, gallery_pids))
+    _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids), ranks)
+    columns, valid, removed = _same_identity(query_pids, gallery_pids, query_camids, gallery_camids)
+    own = distances.gather(1, columns)  # (n_query, P): distances to all gallery images of the query's person
+    positives, order = own.masked_fill(~valid, torch.inf).sort(1)
+    valid, removed, own = (x.gather(1, order) for x in (valid, removed, own))
+    tied = _count_in_row(positives, positives, valid)
+    place = torch.arange(1, valid.shape[1] + 1, device=distances.device)
+    not_farther = _count_not_farther(distances, positives, valid) - _count_in_row(positives, own, removed)
+    rank = not_farther - tied + place  # negatives that are not farther come first, then the nearer positives
+    counted = valid.any(1)
+    if not counted.any():
+        raise ValueError("no query has an image of its identity in the gallery (after removing its own camera): nothing to rank")
+    precision = (place / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
+    first = rank[:, 0][counted]
+    metrics = {f"rank{k}": 100 * (first <= k).double().mean().item() for k in ranks}
+    return {**metrics, "map": 100 * precision[counted].double().mean().item()}
+
+
+def _same_identity(
+    query_pids: torch.Tensor, gallery_pids: torch.Tensor, query_camids: Any, gallery_camids: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """For each query, the gallery columns of its identity (n_query, P); which are positives; which are removed."""
+    order = gallery_pids.argsort(stable=True)
+    start = torch.searchsorted(gallery_pids[order], query_pids)
+    end = torch.searchsorted(gallery_pids[order], query_pids, right=True)
+    place = start[:, None] + torch.arange(max(int((end - start).max()), 1), device=order.device)
+    same = place < end[:, None]
+    columns = order[place.clamp(max=len(order) - 1)]
+    if query_camids is None:
+        return columns, same, torch.zeros_like(same)
+    query_camids, gallery_camids = (torch.as_tensor(c, device=order.device) for c in (query_camids, gallery_camids))
+    removed = same & (gallery_camids[columns] == query_camids[:, None])
+    return columns, same & ~removed, removed
+
+
+def _count_not_farther(distances: torch.Tensor, positives: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Count, for each positive (n_query, P), all gallery images that are not farther.
+
+    Queries go in blocks, those with the most positives first, so that a block's comparisons are hardly ever wasted. The
+    comparison is written as floats because a matrix-vector product adds them faster than a sum adds booleans; whole
+    numbers up to 2^24 are exact in float32.
+    """
+    n_gallery = distances.shape[1]
+    counts = torch.zeros(positives.shape, device=distances.device)
+    n_positives = valid.sum(1)
+    by_positives = n_positives.argsort(descending=True)
+    ones = torch.ones(n_gallery, device=distances.device)
+    elements = _CPU_BLOCK if distances.device.type == "cpu" else _GPU_BLOCK
+    for rows in by_positives.split(max(1, elements // n_gallery)):
+        block = distances[rows]
+        not_farther = torch.empty(block.shape, device=block.device)
+        for place in range(int(n_positives[rows[0]])):
+            torch.le(block, positives[rows, place, None], out=not_farther)
+            counts[rows, place] = not_farther @ ones
+    return counts.long()
+
+
+def _count_in_row(thresholds: torch.Tensor, values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """For each threshold (n, P), count the chosen values (n, P) of its row that are not larger; column by column."""
+    counts = torch.zeros(thresholds.shape, dtype=torch.int64, device=thresholds.device)
+    for place in range(values.shape[1] if chosen.any() else 0):
+        counts += (values[:, place, None] <= thresholds) & chosen[:, place, None]
+    return counts
+
+
+def _check_ranking(
+    distances: torch.Tensor, query_pids: torch.Tensor, gallery_pids: torch.Tensor, camids: tuple[Any, Any], ranks: Any
+) -> None:
+    expected = (len(query_pids), len(gallery_pids))
+    if tuple(distances.shape) != expected or 0 in expected:
+        raise ValueError(
+            f"distances must have one row per query and one column per gallery image, expected {expected}, each at least "
+            f"1, found {tuple(distances.shape)}"
+        )
+    if (camids[0] is None) != (camids[1] is None):
+        raise ValueError("give query_camids and gallery_camids together, or neither (then nothing is removed)")
+    if camids[0] is not None and (len(camids[0]), len(camids[1])) != expected:
+        raise ValueError(f"camera ids must be as many as images, expected {expected}, found {tuple(map(len, camids))}")
+    if len(ranks) == 0 or min(ranks) < 1:
+        raise ValueError(f"ranks must be integers >= 1, at least one, found {tuple(ranks)}")
+    bad = sum(int((~block.isfinite()).sum()) for block in distances.split(256))
+    if bad:
+        raise ValueError(f"{bad} of {distances.numel()} distances are NaN or infinite: look for NaN in the embeddings")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one matcher.
+
+    Attributes:
+        per_trial: one row per trial, columns ``rank1``, ..., ``map``, in percent.
+        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval, see `interval`) and ``trials``.
+    """
+
+    per_trial: pd.DataFrame
+    summary: pd.DataFrame
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % Student interval of the mean of ``values``; (nan, nan) for fewer than two.
+
+    Over trials it tells how much the drawing of rates, gallery images and (with `mlr.split_trials`) identities moves
+    the mean; trials on one split share their test identities, so it says nothing about other identities.
+    """
+    n = len(values)
+    if n < 2:
+        return (float("nan"), float("nan"))
+    half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
+    return (float(np.mean(values) - half), float(np.mean(values) + half))
+
+
+def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, 95 % interval and number of trials of every column of ``per_trial``; index ``metric``."""
+    rows = {m: (v.mean(), *interval(v.to_numpy()), len(v)) for m, v in per_trial.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
+
+
+def evaluate(
+    matcher: Matcher,
+    trials: Sequence[Trial],
+    *,
+    ranks: Sequence[int] = RANKS,
+    kernel: str = "bicubic",
+    batch_size: int = 128,
+    progress: bool = True,
+) -> Evaluation:
+    """Embed the images of ``trials``, rank each trial, and average.
+
+    An image that several trials show at the same rate is embedded once.
+
+    Args:
+        matcher: the method.
+        trials: trials of one data set (`mlr.trials`, `mlr.split_trials`, `Trial.from_csv`).
+        ranks: the k of Rank-k.
+        kernel: down-sampling kernel of the queries (`resolution.degrade`).
+        batch_size: images embedded at a time.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: no trial, trials of different data sets, or embeddings that give NaN distances.
+    """
+    if len({id(trial.dataset) for trial in trials}) != 1:
+        raise ValueError("evaluate needs at least one trial, and all trials of the same data set object")
+    store = open_store(trials[0].dataset)
+    queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
+    queries = queries.sort_values(["rate", "row"]).reset_index(drop=True)
+    gallery_rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
+    total = len(queries) + len(gallery_rows)
+    with tqdm(total=total, desc="embed", unit="img", disable=not progress, leave=False) as bar:
+        query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, bar)
+        gallery = embed_gallery(matcher, store, gallery_rows, batch_size, bar)
+    place = pd.Series(queries.index, index=pd.MultiIndex.from_frame(queries[["row", "rate"]]))
+    scores = []
+    for trial in trials:
+        q = place[pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])].to_numpy()
+        g = np.searchsorted(gallery_rows, trial.gallery.index)
+        distances = matcher.distance(query[torch.from_numpy(q)], gallery[torch.from_numpy(g)])
+        scores.append(rank_metrics(distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks))
+    per_trial = pd.DataFrame(scores)
+    return Evaluation(per_trial, summarise(per_trial))
+
+
+def embed_queries(
+    matcher: Matcher,
+    store: ImageStore,
+    rows: Sequence[int],
+    rates: Sequence[int],
+    kernel: str = "bicubic",
+    batch_size: int = 128,
+    bar: tqdm | None = None,
+) -> torch.Tensor:
+    """Embed images of a store as queries, each down-sampled by its rate; the first axis follows ``rows``."""
+    rows, rates, parts = np.asarray(rows), torch.as_tensor(np.asarray(rates)), []
+    for batch, rate in zip(_batches(rows, batch_size), rates.split(batch_size), strict=True):
+        images = degrade(store.batch(batch).to(matcher.device), rate, kernel)
+        parts.append(matcher.embed_query(images, rate.to(matcher.device)))
+        if bar is not None:
+            bar.update(len(batch))
+    return torch.cat(parts)
+
+
+def embed_gallery(
+    matcher: Matcher, store: ImageStore, rows: Sequence[int], batch_size: int = 128, bar: tqdm | None = None
+) -> torch.Tensor:
+    """Embed HR images of a store as gallery; the first axis follows ``rows``."""
+    parts = []
+    for batch in _batches(np.asarray(rows), batch_size):
+        parts.append(matcher.embed_gallery(store.batch(batch).to(matcher.device)))
+        if bar is not None:
+            bar.update(len(batch))
+    return torch.cat(parts)
+
+
+def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

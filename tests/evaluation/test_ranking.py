@@ -1,0 +1,219 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from reid_lib.datasets.mlr import trials
+from reid_lib.datasets.records import ReIDDataset, Split
+from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation.ranking import euclidean, evaluate, interval, rank_metrics
+from reid_lib.seeds import numpy_generator
+
+
+def slow_metrics(distances, query_pids, gallery_pids, query_camids=None, gallery_camids=None, ranks=(1, 5, 10, 20)):
+    """CMC and mAP from the definitions, one query at a time, in float64; ties count against the query."""
+    first, precisions = [], []
+    for q, row in enumerate(np.asarray(distances, np.float64)):
+        kept = [
+            (distance, gallery_pids[g] == query_pids[q])
+            for g, distance in enumerate(row)
+            if query_camids is None or (gallery_pids[g], gallery_camids[g]) != (query_pids[q], query_camids[q])
+        ]
+        kept.sort()  # False sorts before True: at equal distance the negatives come first
+        hits = [place for place, (_, same) in enumerate(kept, start=1) if same]
+        if hits:
+            first.append(hits[0])
+            precisions.append(np.mean([i / place for i, place in enumerate(hits, start=1)]))
+    metrics = {f"rank{k}": 100 * np.mean([f <= k for f in first]) for k in ranks}
+    return {**metrics, "map": 100 * np.mean(precisions)}
+
+
+def random_ranking(draw: np.random.Generator, levels: int | None = None):
+    n_query, n_gallery, people = draw.integers(1, 30), draw.integers(1, 60), draw.integers(1, 8)
+    distances = draw.random((n_query, n_gallery))
+    if levels:
+        distances = np.floor(distances * levels) / levels
+    pids = np.r_[0, draw.integers(0, people, n_query - 1)], np.r_[0, draw.integers(0, people, n_gallery - 1)]
+    return distances.astype(np.float32), *pids, np.r_[1, draw.integers(1, 4, n_query - 1)], np.r_[2, draw.integers(1, 4, n_gallery - 1)]
+
+
+@pytest.mark.parametrize("levels", [None, 3], ids=["distinct", "ties"])
+@pytest.mark.parametrize("cameras", [False, True])
+def test_equals_the_definition(levels: int | None, cameras: bool) -> None:
+    draw = numpy_generator(0, "ranking", cameras)
+    for _ in range(60):
+        ranking = random_ranking(draw, levels)[: 5 if cameras else 3]
+        assert rank_metrics(*ranking) == pytest.approx(slow_metrics(*ranking))
+
+
+def test_map_equals_scikit_learn_without_ties() -> None:
+    distances, query_pids, gallery_pids, *_ = random_ranking(numpy_generator(1, "ranking"))
+    same = query_pids[:, None] == gallery_pids
+    expected = np.mean([average_precision_score(s, -d) for s, d in zip(same, distances, strict=True) if s.any()])
+    assert rank_metrics(distances, query_pids, gallery_pids)["map"] == pytest.approx(100 * expected)
+
+
+def test_by_hand() -> None:
+    # query 0: ranks 1 and 3 of 4 -> AP (1 + 2/3) / 2; query 1: rank 2 -> AP 1/2
+    distances = np.array([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.8, 0.5]])
+    metrics = rank_metrics(distances, [7, 9], [7, 8, 7, 9], ranks=(1, 2))
+    assert metrics == pytest.approx({"rank1": 50, "rank2": 100, "map": 100 * (5 / 6 + 1 / 2) / 2})
+
+
+def test_own_camera_is_removed_for_the_same_person_only() -> None:
+    distances = np.array([[0.1, 0.2, 0.3]])
+    pids, camids = np.array([5, 6, 5]), np.array([1, 1, 2])
+    with_cameras = rank_metrics(distances, [5], pids, [1], camids, ranks=(1, 2))
+    assert with_cameras == pytest.approx({"rank1": 0, "rank2": 100, "map": 50})  # 6 stays in front, though of camera 1
+
+
+def test_equal_distances_count_against_the_query() -> None:
+    metrics = rank_metrics(np.zeros((3, 10)), [0, 1, 2], np.arange(10))
+    assert metrics["rank1"] == metrics["rank5"] == 0
+    assert metrics["map"] == pytest.approx(10)
+
+
+def test_order_of_the_gallery_does_not_matter() -> None:
+    draw = numpy_generator(2, "ranking")
+    distances, query_pids, gallery_pids, *_ = random_ranking(draw, levels=4)
+    order = draw.permutation(len(gallery_pids))
+    assert rank_metrics(distances[:, order], query_pids, gallery_pids[order]) == rank_metrics(distances, query_pids, gallery_pids)
+
+
+def test_cmc_reaches_100_in_a_gallery_smaller_than_the_rank() -> None:
+    metrics = rank_metrics(np.array([[0.3, 0.2, 0.1]]), [0], [0, 1, 2])
+    assert [metrics[f"rank{k}"] for k in (1, 5, 10, 20)] == [0, 100, 100, 100]
+
+
+def test_numpy_torch_and_lists_give_the_same() -> None:
+    distances, query_pids, gallery_pids, *_ = random_ranking(numpy_generator(3, "ranking"))
+    expected = rank_metrics(distances, query_pids, gallery_pids)
+    tensors = (torch.from_numpy(distances), torch.from_numpy(query_pids).int(), torch.from_numpy(gallery_pids))
+    assert rank_metrics(*tensors) == expected
+    assert rank_metrics(distances.tolist(), query_pids.tolist(), gallery_pids.tolist()) == pytest.approx(expected)
+
+
+def test_a_query_without_a_positive_takes_no_part() -> None:
+    distances = np.array([[0.1, 0.2], [0.1, 0.2]])
+    assert rank_metrics(distances, [0, 5], [0, 1])["rank1"] == 100
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_cpu() -> None:
+    ranking = random_ranking(numpy_generator(4, "ranking"), levels=20)
+    on_device = rank_metrics(torch.from_numpy(ranking[0]).cuda(), *ranking[1:])
+    assert on_device == pytest.approx(rank_metrics(*ranking))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distances": np.array([[0.1, np.nan], [0.2, 0.3]])}, "1 of 4 distances are NaN or infinite"),
+        ({"distances": np.array([[0.1, np.inf], [0.2, 0.3]])}, "NaN or infinite"),
+        ({"distances": np.zeros((2, 3))}, r"expected \(2, 2\)"),
+        ({"distances": np.zeros((0, 2)), "query_pids": []}, "at least 1"),
+        ({"query_camids": [1, 1]}, "together"),
+        ({"query_camids": [1, 1], "gallery_camids": [1]}, "as many as images"),
+        ({"query_pids": [5, 6]}, "nothing to rank"),
+        ({"query_camids": [1, 1], "gallery_camids": [1, 1]}, "nothing to rank"),
+        ({"ranks": (0,)}, "ranks must be"),
+        ({"ranks": ()}, "ranks must be"),
+    ],
+)
+def test_bad_input_is_refused(change: dict, message: str) -> None:
+    arguments = {"distances": np.eye(2), "query_pids": [0, 1], "gallery_pids": [0, 1], **change}
+    with pytest.raises(ValueError, match=message):
+        rank_metrics(**arguments)
+
+
+def test_euclidean_equals_the_definition() -> None:
+    draw = numpy_generator(5, "features")
+    query, gallery = draw.normal(size=(7, 16)), draw.normal(size=(9, 16))
+    expected = ((query[:, None] - gallery[None]) ** 2).sum(2)
+    np.testing.assert_allclose(euclidean(torch.tensor(query), torch.tensor(gallery)), expected, rtol=1e-5)
+
+
+def test_interval_by_hand() -> None:
+    low, high = interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 4.302653 / np.sqrt(3), 2 + 4.302653 / np.sqrt(3)))  # t(0.975, 2) = 4.302653
+    assert np.isnan(interval([1.0])).all()
+
+
+class Pixels:
+    """A matcher that compares images as they are, and counts what it is asked."""
+
+    device = torch.device("cpu")
+    seen = 0
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        assert len(images) == len(rates)
+        self.seen += len(images)
+        return images.flatten(1).float() / 255
+
+    def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        return images.flatten(1).float() / 255
+
+    def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+        return euclidean(query, gallery)
+
+
+def noise_reader(path: str, size: tuple[int, int]) -> np.ndarray:
+    pid, camid = path.split("_")
+    person = numpy_generator(0, pid).integers(40, 216, (*size, 3))
+    noise = numpy_generator(0, path).integers(-40, 40, (*size, 3))
+    return (person + noise).astype(np.uint8)
+
+
+@pytest.fixture
+def noise_people(tmp_path, monkeypatch) -> ReIDDataset:
+    monkeypatch.setenv("REID_LIB_CACHE", str(tmp_path))
+    rows = [{"path": f"{pid}_{camid}", "pid": pid, "camid": camid} for pid in range(30) for camid in (1, 2, 3)]
+    return ReIDDataset("noise", pd.DataFrame(rows), (Split((0,), tuple(range(1, 30))),), (24, 12), reader=noise_reader)
+
+
+def test_evaluate_equals_one_trial_at_a_time(noise_people: ReIDDataset) -> None:
+    drawn, matcher = trials(noise_people, n=3), Pixels()
+    result = evaluate(matcher, drawn, progress=False)
+    for trial, row in zip(drawn, result.per_trial.to_dict("records"), strict=True):
+        query = torch.stack([torch.from_numpy(noise_people.read(p)).permute(2, 0, 1) for p in trial.query["path"]])
+        gallery = torch.stack([torch.from_numpy(noise_people.read(p)).permute(2, 0, 1) for p in trial.gallery["path"]])
+        query = degrade(query, torch.from_numpy(trial.query["rate"].to_numpy()))
+        distances = euclidean(query.flatten(1) / 255, gallery.flatten(1) / 255)
+        assert row == pytest.approx(slow_metrics(distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy()))
+    assert result.summary.loc["rank1", "mean"] == pytest.approx(result.per_trial["rank1"].mean())
+    assert result.summary.loc["rank1", ["low", "high"]].tolist() == pytest.approx(interval(result.per_trial["rank1"]))
+    assert set(result.summary["trials"]) == {3}
+
+
+def test_evaluate_embeds_an_image_once_per_rate(noise_people: ReIDDataset) -> None:
+    matcher = Pixels()
+    evaluate(matcher, trials(noise_people, rates=(2,), n=10), batch_size=7, progress=False)
+    n_query = 29  # one image per identity and camera
+    assert matcher.seen <= n_query + 2 * 29
+
+
+def test_kernel_reaches_the_queries(noise_people: ReIDDataset) -> None:
+    drawn = trials(noise_people, rates=(4,), n=2)
+    area, lanczos = (evaluate(Pixels(), drawn, kernel=k, progress=False).per_trial for k in ("area", "lanczos"))
+    assert not area.equals(lanczos)
+
+
+def test_evaluate_refuses_no_trial_and_mixed_trials(noise_people: ReIDDataset) -> None:
+    with pytest.raises(ValueError, match="at least one trial"):
+        evaluate(Pixels(), [])
+    mixed = [trials(noise_people, n=1)[0], trials(replace(noise_people, name="other"), n=1)[0]]
+    with pytest.raises(ValueError, match="same data set"):
+        evaluate(Pixels(), mixed)
+
+
+def test_nan_embeddings_are_refused(noise_people: ReIDDataset) -> None:
+    class Broken(Pixels):
+        def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+            return super().embed_gallery(images) * float("nan")
+
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate(Broken(), trials(noise_people, n=1), progress=False)
