@@ -1,0 +1,497 @@
+"""Tidy results and their provenance.
+
+One row is one number. Measured rows live in `results/<profile>/<dataset>/<paper>.csv`; what was run to get
+them is in `<paper>.run.json` beside it, which is written last: a CSV without a matching run.json is an
+unfinished run. The papers' own numbers are in `results/published.csv` (the first seven columns).
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path, PurePath
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+PUBLISHED_COLUMNS = ("paper", "artefact", "dataset", "method", "setting", "metric", "value")
+COLUMNS = (*PUBLISHED_COLUMNS, "profile", "seed", "trials", "low", "high")
+KEY = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile", "seed")
+PROFILES = ("smoke", "demo", "paper")
+
+_TEXT = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile")
+_NUMBERS = ("value", "low", "high")
+_COUNTS = ("seed", "trials")
+_PERCENT = re.compile(r"rank\d+|map")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "pillow",
+    "matplotlib",
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "timm",
+)
+
+Rows = pd.DataFrame | Sequence[Mapping[str, object]]
+
+
+class ResultsError(ValueError):
+    """A result file or a row is not what it must be; the message says what to do."""
+
+
+# --- where ----------------------------------------------------------------------------------------
+
+
+def project_root() -> Path | None:
+    """The folder that holds pyproject.toml beside the package, or None for an installed copy."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+def results_root() -> Path:
+    """REID_LIB_RESULTS if set, else `results` beside the package's pyproject.toml, else ./results."""
+    if os.environ.get("REID_LIB_RESULTS"):
+        return Path(os.environ["REID_LIB_RESULTS"])
+    return (project_root() or Path()) / "results"
+
+
+def folder(profile: str, dataset: str) -> Path:
+    """results/<profile>/<dataset>. Raises ResultsError for an unknown profile or an impossible name."""
+    if profile not in PROFILES:
+        raise ResultsError(f"Unknown profile {profile!r}: expected one of {', '.join(PROFILES)}.")
+    return results_root() / profile / _plain_name(dataset, "data set")
+
+
+def check_writable(folder: Path) -> None:
+    """Create `folder` and try to write there: call it before long work. Raises ResultsError when it fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise ResultsError(
+            f"Cannot write results to {folder} ({error.strerror}): make it writable, free some space, or "
+            "name another folder in REID_LIB_RESULTS."
+        ) from error
+
+
+# --- read -----------------------------------------------------------------------------------------
+
+
+def published() -> pd.DataFrame:
+    """The papers' own numbers: PUBLISHED_COLUMNS, text columns as str ("" when empty), value as float."""
+    places = [results_root(), (project_root() or Path()) / "results"]
+    for place in places:
+        if (place / "published.csv").is_file():
+            return _read_csv(place / "published.csv", PUBLISHED_COLUMNS)
+    raise ResultsError(f"published.csv not found in {places[0]}: run from a checkout of the project.")
+
+
+def read(profile: str, dataset: str, paper: str) -> pd.DataFrame:
+    """Measured rows (COLUMNS; seed and trials are Int64). Raises ResultsError when there are none."""
+    path = folder(profile, dataset) / f"{_plain_name(paper, 'paper')}.csv"
+    if not path.is_file():
+        raise ResultsError(
+            f"No measured rows for {paper} on {dataset} under profile {profile} ({path} is not there): run "
+            f"`reid-lib reproduce --profile {profile} --dataset {dataset}`."
+        )
+    return _read_csv(path, COLUMNS)
+
+
+def read_run(profile: str, dataset: str, paper: str) -> dict:
+    """The provenance that `write` stored last, and `complete`: True when it belongs to the CSV as it is."""
+    path = folder(profile, dataset) / f"{paper}.run.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is missing: the run did not finish; run it again.") from None
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{path} is damaged ({error}): delete it and run again.") from error
+    rows = path.with_name(f"{paper}.csv")
+    return run | {"complete": rows.is_file() and run.get("csv_sha256") == _sha256(rows)}
+
+
+def available() -> list[tuple[str, str, str]]:
+    """(profile, dataset, paper) of every measured CSV under the results folder, sorted."""
+    found = (path.relative_to(results_root()) for path in results_root().glob("*/*/*.csv"))
+    return sorted((p.parts[0], p.parts[1], p.stem) for p in found if p.parts[0] in PROFILES)
+
+
+def read_all() -> pd.DataFrame:
+    """All measured rows (COLUMNS) with `folder_dataset`, the data set that the run was asked for."""
+    frames = [read(*key).assign(folder_dataset=key[1]) for key in available()]
+    return (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
+    )
+
+
+# --- write ----------------------------------------------------------------------------------------
+
+
+def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, object]) -> Path:
+    """Merge `rows` into results/<profile>/<dataset>/<paper>.csv, then write <paper>.run.json.
+
+    Rows with the same KEY replace older ones; all others stay (other seeds, other artefacts). Both files are
+    replaced atomically, under a lock of the folder, so that two runs at once lose nothing. Order: natural
+    order of KEY. Numbers: at most six decimals, no trailing zeros. `run` is what `provenance` returns. The
+    columns paper, profile, dataset, setting, seed, trials, low and high may be left out; a row's dataset may
+    differ from the folder's (a cross-domain test set). Returns the CSV's path. Raises ResultsError for rows
+    that break the schema; nothing is written then.
+    """
+    target = folder(profile, dataset)
+    new = check_rows(_complete(rows, profile, dataset, _plain_name(paper, "paper")))
+    for column, expected in (("paper", paper), ("profile", profile)):
+        if set(new[column]) != {expected}:
+            raise ResultsError(
+                f"Rows for {paper} under {profile} must have {column} = {expected}, found "
+                f"{sorted(set(new[column]))}: write each {column} to its own file."
+            )
+    check_writable(target)
+    path = target / f"{paper}.csv"
+    with _locked(target):
+        rows = pd.concat([_read_csv(path, COLUMNS), new], ignore_index=True) if path.is_file() else new
+        rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
+        text = _csv(rows)
+        covers = sorted(
+            {(row.artefact, None if pd.isna(row.seed) else int(row.seed)) for row in new.itertuples()},
+            key=str,
+        )
+        record = dict(run) | {
+            "covers": [list(pair) for pair in covers],
+            "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "earlier": _earlier_runs(target / f"{paper}.run.json", covers),
+        }
+        json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        _replace(path, text)
+        _replace(target / f"{paper}.run.json", json_text)
+    return path
+
+
+def check_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with COLUMNS in order and their types. Raises ResultsError naming the first bad row.
+
+    Text columns must not be empty, except `setting`; value, low and high are finite or empty; rank* and map
+    are percents (0 to 100); low <= value <= high; seed is an integer >= 0 or empty (nothing random); trials
+    is an integer >= 1 or empty; no two rows share KEY.
+    """
+    unknown, missing = set(rows.columns) - set(COLUMNS), set(COLUMNS) - set(rows.columns)
+    if unknown or missing or rows.empty:
+        raise ResultsError(
+            f"Rows need the columns {', '.join(COLUMNS)}; found {len(rows)} rows, missing columns "
+            f"{sorted(missing) or 'none'}, unknown columns {sorted(unknown) or 'none'}."
+        )
+    rows = rows.loc[:, list(COLUMNS)].reset_index(drop=True).copy()
+    for column in _TEXT:
+        rows[column] = rows[column].fillna("").astype(str)
+        if column != "setting":
+            _refuse(rows, rows[column].str.strip() == "", f"has an empty {column}")
+        _refuse(rows, rows[column].str.contains(r"[\r\n]"), f"has a line break in {column}")
+    for column in (*_NUMBERS, *_COUNTS):
+        numbers = pd.to_numeric(rows[column].replace("", None), errors="coerce").astype(float)
+        given = rows[column].notna() & (rows[column].astype(str) != "")
+        _refuse(rows, given & ~np.isfinite(numbers), f"needs a finite number or nothing in {column}")
+        rows[column] = numbers
+    percent = rows.metric.map(lambda name: _PERCENT.fullmatch(name) is not None)
+    for column in _NUMBERS:
+        outside = percent & ((rows[column] < 0) | (rows[column] > 100))
+        _refuse(rows, outside, f"must have a percent between 0 and 100 in {column}")
+    disorder = (rows.low > rows.value + 1e-6) | (rows.value > rows.high + 1e-6)
+    _refuse(rows, disorder, "must have low <= value <= high")
+    for column, least in (("seed", 0), ("trials", 1)):
+        bad = rows[column].notna() & ((rows[column] < least) | (rows[column] % 1 != 0))
+        _refuse(rows, bad, f"needs an integer >= {least} or nothing in {column}")
+        rows[column] = rows[column].astype("Int64")
+    _refuse(
+        rows,
+        rows.duplicated(list(KEY)),
+        "is there twice (same paper, artefact, method, setting, metric, seed)",
+    )
+    return rows
+
+
+def rows_from_summary(
+    summary: pd.DataFrame,
+    *,
+    paper: str,
+    artefact: str,
+    dataset: str,
+    method: str,
+    profile: str,
+    setting: str = "",
+    seed: int | None = None,
+    metrics: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Rows (COLUMNS) from an evaluation's summary: index metric; columns mean, low, high, trials.
+
+    `metrics` chooses and orders them (default: all). Raises ResultsError when the summary has another shape.
+    """
+    missing = {"mean", "low", "high", "trials"} - set(summary.columns)
+    absent = set(metrics or ()) - set(summary.index)
+    if missing or absent:
+        raise ResultsError(
+            "A summary needs the columns mean, low, high, trials and the metrics asked for as its index; "
+            f"missing: {sorted(missing | absent)}."
+        )
+    chosen = summary.loc[list(metrics) if metrics is not None else list(summary.index)]
+    rows = pd.DataFrame(
+        {
+            "metric": list(chosen.index),
+            "value": chosen["mean"].to_numpy(float),
+            "low": chosen["low"].to_numpy(float),
+            "high": chosen["high"].to_numpy(float),
+            "trials": chosen["trials"].to_numpy(),
+        }
+    ).assign(
+        paper=paper,
+        artefact=artefact,
+        dataset=dataset,
+        method=method,
+        setting=setting,
+        profile=profile,
+        seed=seed,
+    )
+    return check_rows(rows)
+
+
+def merge_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per number over its seeds: COLUMNS (seed empty, trials summed) and `seeds`, how many.
+
+    With two seeds or more low and high are the 95 % t-interval of the mean over seeds (percents cut to
+    0..100); with one seed its own interval (over trials) stays. Empty values are left out.
+    """
+    key = [column for column in KEY if column != "seed"]
+    merged = []
+    for names, group in rows.dropna(subset=["value"]).groupby(key, sort=False, dropna=False):
+        values = group.value.to_numpy(float)
+        low, high = group.low.iloc[0], group.high.iloc[0]
+        if len(values) > 1:
+            low, high = t_interval(values)
+            if _PERCENT.fullmatch(names[key.index("metric")]):
+                low, high = max(low, 0.0), min(high, 100.0)
+        trials = group.trials.sum() if group.trials.notna().any() else pd.NA
+        numbers = {"value": values.mean(), "seed": pd.NA, "trials": trials, "low": low, "high": high}
+        merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": len(values)})
+    frame = pd.DataFrame(merged, columns=[*COLUMNS, "seeds"])
+    return frame.astype({"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64"})
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of the mean of two values or more, by Student's t with n - 1 degrees of freedom."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        raise ResultsError(f"An interval needs at least two values, found {len(values)}: measure more seeds.")
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+# --- provenance -----------------------------------------------------------------------------------
+
+
+def provenance(
+    parameters: Mapping[str, object], fingerprint: str, seconds: float, gpu: str | None = None
+) -> dict[str, object]:
+    """What a run.json holds: commit, parameters, versions, hardware, wall time, data fingerprint, UTC time.
+
+    `seconds` is the wall time; `gpu` the accelerator's name (torch.cuda.get_device_name()) or None. Paths in
+    `parameters` are cut to their last part, so that a committed file tells nothing about somebody's folders.
+    `dirty` is True when reid_lib or pyproject.toml had uncommitted changes, None outside git.
+    """
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None
+        if (changes := _git("status", "--porcelain", "--", "reid_lib", "pyproject.toml")) is None
+        else changes != "",
+        "parameters": {name: _plain(value) for name, value in parameters.items()},
+        "versions": {"python": platform.python_version(), "reid-lib": _version("reid-lib")}
+        | {name: version for name in _PACKAGES if (version := _version(name)) is not None},
+        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()},
+        "seconds": round(float(seconds), 1),
+        "data_fingerprint": fingerprint,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, PurePath) or (isinstance(value, str) and os.path.isabs(value)):
+        return f".../{PurePath(value).name}"
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _git(*arguments: str) -> str | None:
+    root = project_root()
+    if root is None:
+        return None
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+def _plain_name(name: str, what: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ResultsError(
+            f"{name!r} cannot name a {what} in the results folder: use letters, digits, '-', '_' and '.'."
+        )
+    return name
+
+
+def _complete(rows: Rows, profile: str, dataset: str, paper: str) -> pd.DataFrame:
+    frame = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    for column, value in (("paper", paper), ("profile", profile), ("dataset", dataset), ("setting", "")):
+        frame[column] = frame[column].fillna(value) if column in frame else value
+    for column in ("seed", "trials", "low", "high"):
+        if column not in frame:
+            frame[column] = None
+    return frame
+
+
+def _refuse(rows: pd.DataFrame, bad: pd.Series, what: str) -> None:
+    bad = bad.fillna(False).to_numpy(bool)
+    if bad.any():
+        number = int(bad.argmax())
+        row = ", ".join(
+            f"{name}={rows.iloc[number][name]!r}"
+            for name in ("artefact", "method", "setting", "metric", *_NUMBERS)
+        )
+        raise ResultsError(f"Row {number} ({row}) {what}; {int(bad.sum())} such row(s).")
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, OSError) as error:
+        raise ResultsError(
+            f"{path} cannot be read as a table of results ({error}): restore or delete it."
+        ) from error
+    if tuple(frame.columns) != tuple(columns):
+        raise ResultsError(
+            f"{path} must have the columns {', '.join(columns)}; found {', '.join(frame.columns)}."
+        )
+    try:
+        for column in set(columns) & {*_NUMBERS, *_COUNTS}:
+            frame[column] = pd.to_numeric(frame[column].replace("", None)).astype(
+                "Int64" if column in _COUNTS else float
+            )
+    except (ValueError, TypeError) as error:
+        raise ResultsError(
+            f"{path} has a cell in {column} that is no number ({error}): restore or delete it."
+        ) from error
+    return frame
+
+
+def _natural(text: str) -> tuple:
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return tuple((1, float(part), part) if part[:1].isdigit() else (0, 0.0, part) for part in parts if part)
+
+
+def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+    keys = [
+        (
+            *(_natural(str(getattr(row, name))) for name in KEY[:-1]),
+            -1 if pd.isna(row.seed) else int(row.seed),
+        )
+        for row in rows.itertuples()
+    ]
+    return rows.iloc[sorted(range(len(rows)), key=keys.__getitem__)].reset_index(drop=True)
+
+
+def _number(value: float) -> str:
+    if pd.isna(value):
+        return ""
+    text = f"{value:.6f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _csv(rows: pd.DataFrame) -> str:
+    text = rows.copy()
+    for column in _NUMBERS:
+        text[column] = text[column].map(_number)
+    for column in _COUNTS:
+        text[column] = text[column].map(lambda number: "" if pd.isna(number) else str(int(number)))
+    return text.to_csv(index=False, lineterminator="\n")
+
+
+def _earlier_runs(path: Path, covers: Sequence[tuple]) -> list[dict]:
+    """Runs whose rows are still in the file: their artefacts and seeds were not all measured again."""
+    if not path.is_file():
+        return []
+    try:
+        last = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return []
+    runs = [*last.pop("earlier", []), last]
+    kept = [run for run in runs if not {tuple(pair) for pair in run.get("covers", [])} <= set(covers)]
+    return [{name: value for name, value in run.items() if name != "csv_sha256"} for run in kept]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise ResultsError(
+            f"Could not write {path} ({error.strerror}); what was there before is unchanged."
+        ) from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for one writer; the lock goes with the process, so a killed run leaves none behind."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,244 @@
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reid_lib.reporting import results
+from reid_lib.reporting.results import ResultsError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+def row(**changes) -> dict:
+    cells = {"artefact": "Table II", "method": "mask + val", "metric": "rank1", "value": 63.6}
+    return cells | {"seed": 0, "trials": 10, "low": 60.0, "high": 67.0} | changes
+
+
+RUN = {"commit": "abc", "parameters": {"seed": 0}}
+
+
+def test_published_rows_are_the_transcribed_file():
+    rows = results.published()
+    assert rows.shape == (1222, 7)
+    assert tuple(rows.columns) == results.PUBLISHED_COLUMNS
+    assert set(rows.paper) == {"cadnet", "lrar", "intact", "drfm", "vpfa"}
+    assert np.isfinite(rows.value).all()
+    assert not rows.duplicated(list(results.PUBLISHED_COLUMNS[:-1])).any()
+
+
+def test_published_is_byte_for_byte_the_shared_file(shared_data):
+    source = shared_data.parent / "published" / "results.csv"
+    if not source.is_file():
+        pytest.skip("the file that was transcribed is not here")
+    assert (results.project_root() / "results" / "published.csv").read_bytes() == source.read_bytes()
+
+
+def test_write_then_read_gives_the_same_rows(folder):
+    path = results.write(
+        [row(), row(metric="rank5", value=79.25, low=None, high=None)], "demo", "synth", "lrar", RUN
+    )
+    assert path == folder / "demo" / "synth" / "lrar.csv"
+    rows = results.read("demo", "synth", "lrar")
+    assert list(rows.columns) == list(results.COLUMNS)
+    assert list(rows.value) == [63.6, 79.25]
+    assert pd.isna(rows.low[1])
+    assert rows.seed.dtype == "Int64"
+    assert results.available() == [("demo", "synth", "lrar")]
+    assert path.read_text().splitlines()[1] == "lrar,Table II,synth,mask + val,,rank1,63.6,demo,0,10,60,67"
+    assert list(results.read_all().folder_dataset) == ["synth", "synth"]
+
+
+def test_other_seeds_and_artefacts_stay_and_same_keys_are_replaced():
+    results.write([row(seed=0), row(artefact="Table IV", seed=0)], "demo", "synth", "lrar", RUN)
+    results.write([row(seed=1, value=62)], "demo", "synth", "lrar", RUN)
+    results.write([row(seed=0, value=65)], "demo", "synth", "lrar", RUN)
+    rows = results.read("demo", "synth", "lrar")
+    assert list(zip(rows.artefact, rows.seed, rows.value, strict=True)) == [
+        ("Table II", 0, 65.0),
+        ("Table II", 1, 62.0),
+        ("Table IV", 0, 63.6),
+    ]
+
+
+def test_the_file_does_not_depend_on_the_order_of_writing(folder):
+    rows = [row(setting=f"r={rate}", seed=seed) for rate in (10, 2, 8) for seed in (1, 0)]
+    first = results.write(rows, "demo", "synth", "lrar", RUN).read_bytes()
+    for one in reversed(rows):
+        again = results.write([one], "smoke", "synth", "lrar", RUN)
+    assert again.read_bytes() == first.replace(b",demo,", b",smoke,")
+    assert list(results.read("demo", "synth", "lrar").setting.unique()) == ["r=2", "r=8", "r=10"]
+
+
+def test_run_json_comes_last_and_keeps_the_runs_whose_rows_are_still_there(folder):
+    path = results.write([row(seed=0)], "demo", "synth", "lrar", RUN | {"seconds": 1})
+    results.write([row(seed=1)], "demo", "synth", "lrar", RUN | {"seconds": 2})
+    run = results.read_run("demo", "synth", "lrar")
+    assert run["complete"]
+    assert run["seconds"] == 2
+    assert [one["seconds"] for one in run["earlier"]] == [1]
+    results.write([row(seed=0), row(seed=1)], "demo", "synth", "lrar", RUN | {"seconds": 3})
+    assert results.read_run("demo", "synth", "lrar")["earlier"] == []
+    path.write_text(path.read_text() + "x")  # as after a kill between the two files
+    assert not results.read_run("demo", "synth", "lrar")["complete"]
+    assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": np.nan, "low": np.inf}, "finite number"),
+        ({"value": "high"}, "finite number"),
+        ({"value": 101.0, "high": 102.0}, "percent"),
+        ({"value": 59.0}, "low <= value <= high"),
+        ({"method": ""}, "empty method"),
+        ({"seed": 0.5}, "integer >= 0"),
+        ({"trials": 0}, "integer >= 1"),
+        ({"method": "a\nb"}, "line break"),
+        ({"paper": "cadnet"}, "own file"),
+        ({"rank": 1}, "unknown columns"),
+    ],
+)
+def test_bad_rows_are_refused_and_nothing_is_written(folder, changes, message):
+    with pytest.raises(ResultsError, match=message):
+        results.write([row(), row(method="w/o mask") | changes], "demo", "synth", "lrar", RUN)
+    assert not folder.exists()
+
+
+def test_rows_that_stand_twice_are_refused():
+    with pytest.raises(ResultsError, match="twice"):
+        results.write([row(), row(value=61)], "demo", "synth", "lrar", RUN)
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ResultsError, match="found 0 rows"):
+        results.write([], "demo", "synth", "lrar", RUN)
+
+
+def test_an_absent_value_may_be_written_as_empty():
+    results.write([row(metric="lpips", value=None, low=None, high=None)], "demo", "synth", "cadnet", RUN)
+    assert results.read("demo", "synth", "cadnet").value.isna().all()
+    assert results.merge_seeds(results.read("demo", "synth", "cadnet")).empty
+
+
+def test_unknown_profile_bad_names_and_missing_files():
+    with pytest.raises(ResultsError, match="Unknown profile 'tiny': expected one of smoke, demo, paper"):
+        results.write([row()], "tiny", "synth", "lrar", RUN)
+    with pytest.raises(ResultsError, match="cannot name a data set"):
+        results.write([row()], "demo", "../x", "lrar", RUN)
+    with pytest.raises(ResultsError, match="reid-lib reproduce --profile demo --dataset synth"):
+        results.read("demo", "synth", "lrar")
+    with pytest.raises(ResultsError, match="did not finish"):
+        results.read_run("demo", "synth", "lrar")
+
+
+def test_damaged_files_are_said(folder):
+    path = results.write([row()], "demo", "synth", "lrar", RUN)
+    (path.parent / "lrar.run.json").write_text("{")
+    with pytest.raises(ResultsError, match="damaged"):
+        results.read_run("demo", "synth", "lrar")
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ResultsError, match="must have the columns"):
+        results.read("demo", "synth", "lrar")
+    path.write_text(",".join(results.COLUMNS) + "\nlrar,Table II,synth,m,,rank1,many,demo,0,10,,\n")
+    with pytest.raises(ResultsError, match="a cell in value that is no number"):
+        results.read("demo", "synth", "lrar")
+
+
+def test_unwritable_folder_is_said_before_work_starts(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match=r"Cannot write results to .*REID_LIB_RESULTS"):
+        results.check_writable(tmp_path / "file" / "demo")
+    results.check_writable(tmp_path / "new" / "demo")
+    assert not list((tmp_path / "new" / "demo").iterdir())
+
+
+WRITER = """
+import sys
+from reid_lib.reporting import results
+
+cells = {"artefact": "Table II", "method": "LRAR", "metric": "rank1", "value": 1.0}
+for seed in range(int(sys.argv[1]), 12, 2):
+    results.write([cells | {"seed": seed}], "demo", "synth", "lrar", {})
+"""
+
+
+def test_two_runs_at_once_lose_nothing(folder):  # the folder reaches them through REID_LIB_RESULTS
+    runs = [subprocess.Popen([sys.executable, "-c", WRITER, str(first)]) for first in (0, 1)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0]
+    assert list(results.read("demo", "synth", "lrar").seed) == list(range(12))
+
+
+SUMMARY = pd.DataFrame(
+    {"mean": [30.0, 55.0], "low": [28.0, 54.0], "high": [32.0, 56.0], "trials": [10, 10]},
+    index=["rank1", "map"],
+)
+
+
+def test_rows_from_summary():
+    where = {
+        "paper": "baselines",
+        "artefact": "Baselines",
+        "dataset": "synth",
+        "method": "HR only",
+        "profile": "demo",
+    }
+    rows = results.rows_from_summary(SUMMARY, setting="r=2", seed=3, metrics=["map"], **where)
+    assert rows.iloc[0].to_dict() == where | {
+        "setting": "r=2", "metric": "map", "value": 55.0, "seed": 3, "trials": 10, "low": 54.0, "high": 56.0
+    }  # fmt: skip
+    with pytest.raises(ResultsError, match="'rank5'"):
+        results.rows_from_summary(SUMMARY, metrics=["rank5"], **where)
+    with pytest.raises(ResultsError, match="'trials'"):
+        results.rows_from_summary(SUMMARY.drop(columns="trials"), **where)
+
+
+def test_merge_seeds_gives_the_t_interval_of_the_mean():
+    rows = results.check_rows(
+        pd.DataFrame(
+            [row(seed=s, value=v, low=0, high=100) for s, v in enumerate((60.0, 62.0, 64.0))]
+        ).assign(paper="lrar", dataset="synth", setting="", profile="demo")
+    )
+    merged = results.merge_seeds(rows)
+    assert merged.value[0] == 62
+    assert merged.seeds[0] == 3
+    assert merged.trials[0] == 30
+    half = 4.302653 * 2 / np.sqrt(3)  # t(0.975, 2) s / sqrt(n)
+    assert merged.low[0] == pytest.approx(62 - half, abs=1e-4)
+    assert merged.high[0] == pytest.approx(62 + half, abs=1e-4)
+    alone = results.merge_seeds(rows[:1])
+    assert (alone.low[0], alone.high[0]) == (0, 100)
+    with pytest.raises(ResultsError, match="at least two values"):
+        results.t_interval([1.0])
+
+
+def test_provenance_says_what_was_run_and_hides_folders():
+    run = results.provenance(
+        {"data_root": Path("/home/me/data"), "rates": (2, 3), "lr": np.float64(0.1)}, "f00", 12.34
+    )
+    assert run["parameters"] == {"data_root": ".../data", "rates": [2, 3], "lr": 0.1}
+    assert run["versions"]["pandas"] == pd.__version__
+    assert run["hardware"]["gpu"] is None
+    assert run["hardware"]["cores"] >= 1
+    assert run["seconds"] == 12.3
+    assert datetime.strptime(run["time"], "%Y-%m-%dT%H:%M:%SZ").year >= 2024
+    json.dumps(run)
+
+
+def test_results_root_is_beside_pyproject_unless_named(monkeypatch, tmp_path):
+    assert results.results_root() == tmp_path / "results"
+    monkeypatch.delenv("REID_LIB_RESULTS")
+    assert results.results_root() == results.project_root() / "results"
+    monkeypatch.setattr(results, "project_root", lambda: None)
+    assert results.results_root() == Path("results")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResultsError, match=r"published\.csv not found"):
+        results.published()
