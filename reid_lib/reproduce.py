@@ -1,0 +1,470 @@
+"""Run the notebooks in order with papermill: skip what is up to date, stop where one fails, resume next time.
+
+Every notebook runs in the project's root folder, in a kernel of the interpreter that runs this module, and
+counts as done when papermill raised no error AND the notebook wrote its ``<name>.run.json``, which
+`notebook.Run.finish` does last. A killed kernel leaves a notebook that looks executed; it leaves no run.json.
+"""
+
+import ast
+import contextlib
+import copy
+import difflib
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from reid_lib.reporting import artefacts, results
+
+# Files of reid_lib that no notebook imports: changing them changes no result.
+_NOT_INPUTS = ("__main__.py", "benchmarks.py", "cli.py", "reproduce.py")
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook did not finish; the message names it, the cell and the error."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of a notebook's last run: `state` is "up to date", "stale" or "missing"."""
+
+    name: str
+    state: str
+    finished: str = ""
+    seconds: float = 0.0
+    parameters: str = ""
+
+
+def reproduce(
+    root: Path,
+    *,
+    profile: str = "demo",
+    dataset: str = "synth",
+    data_root: str = "",
+    seeds: Sequence[int] | None = None,
+    only: str = "",
+    overrides: Mapping[str, object] | None = None,
+    force: bool = False,
+    write_back: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Run the notebooks of the project in ``root`` and return the names of those that were run.
+
+    Args:
+        root: the project's folder (it holds ``notebooks``); results go where `reporting.results` says.
+        profile: "smoke", "demo" or "paper".
+        dataset: a name that `reid_lib.datasets.load` takes.
+        data_root: the benchmark's folder; empty for the synthetic sets.
+        seeds: replaces the notebooks' own seeds; None leaves them.
+        only: a notebook ("13_lrar", "lrar", "13") or an artefact ("LRAR Table II"); empty runs all.
+        overrides: further notebook parameters by name.
+        force: run also what is up to date.
+        write_back: put the outputs, normalised, into ``notebooks/``; only for the notebooks' own parameters.
+        say: takes each line of progress.
+
+    Raises:
+        ValueError: an unknown notebook, artefact or parameter; or write_back where it is not allowed.
+        ResultsError: an unknown profile, or a results folder that cannot be written.
+        NotebookFailed: a cell raised, the kernel died, or no run.json was written; earlier ones stay done.
+    """
+    folder = results.folder(profile, dataset) / "notebooks"
+    wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
+    if seeds is not None:
+        wanted["seeds"] = list(seeds)
+    chosen = select(notebooks(root), only)
+    changed = {path.stem: changed_parameters(path, wanted) for path in chosen}  # refuse before anything runs
+    if write_back:
+        _check_write_back(dataset, changed)
+    results.check_writable(folder)
+
+    ran = []
+    for number, path in enumerate(chosen, start=1):
+        prefix = f"[{number}/{len(chosen)}] {path.stem}"
+        digest = inputs_digest(root, path, wanted)
+        if not force and _stamp(folder, path.stem).get("digest") == digest:
+            say(f"{prefix}: up to date")
+        else:
+            say(f"{prefix}: running ({profile}, {dataset})")
+            seconds = _run(root, path, folder, changed[path.stem], profile)
+            _write_stamp(folder, path.stem, digest, wanted, seconds)
+            ran.append(path.stem)
+            say(f"{prefix}: done in {seconds:.0f} s")
+        if write_back:
+            _write_back(root, path, folder / path.name)
+            say(f"{prefix}: outputs written into notebooks/{path.name}")
+    return ran
+
+
+def notebooks(root: Path) -> list[Path]:
+    """Return the numbered notebooks of a project, in order.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise ValueError(f"no numbered notebook in {root / 'notebooks'}: run this from the project's folder")
+    return found
+
+
+def select(paths: Sequence[Path], only: str) -> list[Path]:
+    """Return the notebooks that ``only`` names: a stem, its number or its name, or an artefact of a paper.
+
+    Raises:
+        ValueError: nothing has that name; the message lists what comes near.
+    """
+    if not only:
+        return list(paths)
+    wanted = only.removesuffix(".ipynb")
+    chosen = [path for path in paths if wanted in (path.stem, path.stem[:2], path.stem[3:])]
+    if chosen:
+        return chosen
+    near = _near(wanted, [path.stem for path in paths] + [path.stem[3:] for path in paths])
+    try:
+        artefact = artefacts.find(only)
+    except artefacts.ArtefactError as error:
+        names = ", ".join(path.stem for path in paths)
+        raise ValueError(f"no notebook is called {only!r}{near}, they are {names}. {error}") from None
+    if not artefact.notebook:
+        raise ValueError(f"{artefact.title} is not reproduced: {artefact.reason}")
+    chosen = [path for path in paths if path.stem == artefact.notebook]
+    if not chosen:
+        raise ValueError(
+            f"{artefact.title} belongs to notebook {artefact.notebook}, which is not written yet"
+        )
+    return chosen
+
+
+def changed_parameters(path: Path, wanted: Mapping[str, object]) -> dict[str, object]:
+    """Return those of ``wanted`` whose value differs from the one in the notebook's parameters cell.
+
+    Raises:
+        ValueError: the notebook has no parameter of that name (papermill itself only warns).
+    """
+    from papermill import inspect_notebook
+
+    known = {name: _literal(entry["default"]) for name, entry in inspect_notebook(str(path)).items()}
+    for name in wanted:
+        if name not in known:
+            raise ValueError(
+                f"notebook {path.stem} has no parameter {name!r}{_near(name, list(known))}; "
+                f"it has {', '.join(known) or 'none'}"
+            )
+    return {name: value for name, value in wanted.items() if _plain(value) != _plain(known[name])}
+
+
+def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> str:
+    """Return a digest of what a run depends on: code cells, reid_lib's modules, published.csv, parameters."""
+    digest = hashlib.sha256(json.dumps(_plain(dict(parameters)), sort_keys=True).encode())
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            digest.update(b"\0cell\0" + cell.source.encode())
+    package = Path(__file__).parent
+    modules = [file for file in package.rglob("*.py") if str(file.relative_to(package)) not in _NOT_INPUTS]
+    for file in [*sorted(modules), root / "results" / "published.csv"]:
+        if file.is_file():
+            digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def states(root: Path, profile: str, dataset: str) -> list[State]:
+    """Return whether each notebook's last run of ``profile`` on ``dataset`` is up to date."""
+    folder = results.folder(profile, dataset) / "notebooks"
+    found = []
+    for path in notebooks(root):
+        stamp = _stamp(folder, path.stem)
+        if not stamp:
+            found.append(State(path.stem, "missing"))
+            continue
+        fresh = stamp["digest"] == inputs_digest(root, path, stamp["parameters"])
+        extra = {k: v for k, v in stamp["parameters"].items() if k not in ("profile", "dataset") and v != ""}
+        shown = ", ".join(f"{name}={value}" for name, value in extra.items())
+        found.append(
+            State(path.stem, "up to date" if fresh else "stale", stamp["finished"], stamp["seconds"], shown)
+        )
+    return found
+
+
+# --- one notebook ---
+
+
+def _run(root: Path, path: Path, folder: Path, parameters: dict[str, object], profile: str) -> float:
+    """Execute one notebook into ``folder`` and return the seconds it took."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    _stamp_path(folder, path.stem).unlink(missing_ok=True)
+    provenance = folder.parent / f"{path.stem}.run.json"
+    before = _mtime(provenance)
+    started = time.monotonic()
+    executed = folder / path.name
+    try:
+        with _profile_variable(profile):
+            papermill.execute_notebook(
+                str(path),
+                str(executed),
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=str(root),
+                progress_bar=sys.stderr.isatty(),
+                kernel_manager_class=_kernel_manager_class(),
+            )
+    except PapermillExecutionError as error:
+        raise NotebookFailed(_failure(path, error)) from None
+    except RuntimeError as error:  # nbclient: the kernel died, or it did not start
+        raise NotebookFailed(
+            f"notebook {path.stem}: the kernel stopped in {_last_cell(executed)} ({error}); most often "
+            "memory ran out: close other programs or take a smaller profile, and run the same command again"
+        ) from None
+    if _mtime(provenance) == before:
+        raise NotebookFailed(
+            f"notebook {path.stem} ran through but wrote no {provenance.name} into {folder.parent}: its "
+            "last code cell must call run.finish(), and `start` must be given the notebook's own name"
+        )
+    return time.monotonic() - started
+
+
+def _kernel_manager_class() -> type:
+    """Return a kernel manager whose python3 is the interpreter that runs this process.
+
+    Jupyter looks a kernel up by name, in the user's folders and those of JUPYTER_PATH too: "python3" may be
+    another environment's Python, in which reid_lib is missing or of another version.
+    """
+    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+    class OwnKernelSpecs(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            # the kernel's own log would mix with the progress shown here; errors still come through
+            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict(["--log-level=ERROR"]))
+
+    class OwnKernel(AsyncKernelManager):
+        def __init__(self, **options) -> None:
+            super().__init__(kernel_spec_manager=OwnKernelSpecs(), **options)
+
+    return OwnKernel
+
+
+@contextlib.contextmanager
+def _profile_variable(profile: str) -> Iterator[None]:
+    """Set REID_LIB_PROFILE, which wins over the parameter cell: a value left in the shell changes nothing."""
+    before = os.environ.get("REID_LIB_PROFILE")
+    os.environ["REID_LIB_PROFILE"] = profile
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["REID_LIB_PROFILE"]
+        else:
+            os.environ["REID_LIB_PROFILE"] = before
+
+
+def _failure(path: Path, error) -> str:
+    """Say which notebook and cell failed, with the cell's first lines and the traceback, without colours."""
+    injected = _position(path, error.source)
+    cell = f"cell {injected}" if injected else "the cell of injected parameters"
+    source = error.source.strip().splitlines()
+    lines = [f"notebook {path.stem}, {cell} (In [{error.exec_count}]): {error.ename}: {error.evalue}", ""]
+    lines += [f"    {line}" for line in source[:6]] + (["    ..."] if len(source) > 6 else [])
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    return "\n".join(
+        [*lines, "", trace, "", "Mend it and run the same command again: what is done is skipped."]
+    )
+
+
+def _position(path: Path, source: str) -> int:
+    """Return the number (from 1, counting every cell) of the notebook's cell with this source, or 0."""
+    cells = nbformat.read(path, as_version=4).cells
+    return next((i for i, cell in enumerate(cells, start=1) if cell.source == source), 0)
+
+
+def _last_cell(executed: Path) -> str:
+    try:
+        cells = nbformat.read(executed, as_version=4).cells
+    except OSError:
+        return "the first cell"
+    # papermill marks the cell in which the kernel died as completed; the ones after it are still pending
+    reached = [i for i, cell in enumerate(cells, start=1) if _status(cell) not in (None, "pending")]
+    return f"cell {max(reached, default=1)}"
+
+
+def _status(cell: nbformat.NotebookNode) -> str | None:
+    return cell.metadata.get("papermill", {}).get("status")
+
+
+# --- write-back ---
+
+
+def transplant(
+    notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode, root: Path
+) -> nbformat.NotebookNode:
+    """Return ``notebook`` with the outputs of its ``executed`` copy, so that equal runs give equal files.
+
+    The source, the tags and the cells' ids stay as they are; papermill's cell of injected parameters, its
+    metadata and the cells' times do not come over. Execution counts are 1, 2, ... over the code
+    cells that are not empty.
+
+    Raises:
+        ValueError: the code cells of the two differ.
+    """
+    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    result = copy.deepcopy(notebook)
+    own = [cell for cell in result.cells if cell.cell_type == "code"]
+    if [cell.source for cell in own] != [cell.source for cell in cells]:
+        raise ValueError(
+            "the notebook's code has changed since it was run: run it again before writing outputs back"
+        )
+    count = 0
+    for cell, done in zip(own, cells, strict=True):
+        empty = not cell.source.strip()
+        count += not empty
+        cell.execution_count = None if empty else count
+        cell.outputs = _normalised_outputs(done.outputs, cell.execution_count, root)
+    for cell in result.cells:
+        cell.metadata = {key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata}
+    result.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return nbformat.from_dict(result)
+
+
+def _normalised_outputs(outputs: list, count: int | None, root: Path) -> list:
+    kept: list = []
+    for output in copy.deepcopy(outputs):
+        if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+            continue  # a progress bar; its state is not in the file
+        if output.output_type == "stream":
+            output.text = _clean(_without_progress(output.text), root)
+            if not output.text.strip():
+                continue
+            if kept and kept[-1].output_type == "stream" and kept[-1].name == output.name:
+                kept[-1].text += output.text
+                continue
+        for mime, content in output.get("data", {}).items():
+            if mime.startswith("text/") or mime == "image/svg+xml":
+                output.data[mime] = _clean(content, root)
+        if output.output_type == "execute_result":
+            output.execution_count = count
+        if output.output_type in ("execute_result", "display_data"):
+            output.metadata = {}
+        kept.append(output)
+    return kept
+
+
+def _without_progress(text: str) -> str:
+    """Drop the lines of progress bars, and what a carriage return has overwritten."""
+    lines = [line.rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return "\n".join(line for line in lines if not re.search(r"\d+%\|.*\|| \d+it \[|^\d+it \[", line))
+
+
+def _clean(text: str, root: Path) -> str:
+    """Replace what differs from machine to machine or run to run: folders, addresses, generated ids."""
+    text = re.sub(r"\S*ipykernel_\d+/\d+\.py", "cell", text)
+    for folder, short in (
+        (root.resolve(), "."),
+        (Path(sys.prefix).resolve(), "<python>"),
+        (Path.home(), "~"),
+    ):
+        if str(folder) != "/":
+            text = text.replace(str(folder), short)
+    text = re.sub(r"\b0x[0-9a-f]{6,}", "0x...", text)
+    ids = {
+        name: f"T_{i}" for i, name in enumerate(dict.fromkeys(re.findall(r"T_[0-9a-f]{5}(?=[_\" ])", text)))
+    }
+    return re.sub(r"T_[0-9a-f]{5}(?=[_\" ])", lambda match: ids[match.group()], text)
+
+
+def _check_write_back(dataset: str, changed: Mapping[str, Mapping[str, object]]) -> None:
+    if not dataset.startswith("synth"):
+        raise ValueError(
+            f"outputs measured on {dataset} are not written into notebooks/: they may show real people; "
+            "the executed copies are under results/"
+        )
+    for name, parameters in changed.items():
+        if parameters:
+            raise ValueError(
+                f"notebooks/ holds outputs of the notebooks' own parameters, but {', '.join(parameters)} "
+                f"would differ in {name}: leave them out or leave --write-back out"
+            )
+
+
+def _write_back(root: Path, path: Path, executed: Path) -> None:
+    result = transplant(nbformat.read(path, as_version=4), nbformat.read(executed, as_version=4), root)
+    _write_text(path, nbformat.writes(result) + "\n")
+
+
+# --- stamps ---
+
+
+def _stamp_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.stamp.json"
+
+
+def _stamp(folder: Path, name: str) -> dict:
+    """Return what the last finished run recorded; {} if there is none, it is damaged or the copy is gone."""
+    try:
+        stamp = json.loads(_stamp_path(folder, name).read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    complete = {"digest", "parameters", "finished", "seconds"} <= stamp.keys()
+    return stamp if complete and (folder / f"{name}.ipynb").is_file() else {}
+
+
+def _write_stamp(
+    folder: Path, name: str, digest: str, parameters: Mapping[str, object], seconds: float
+) -> None:
+    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    stamp = {
+        "digest": digest,
+        "parameters": _plain(dict(parameters)),
+        "finished": finished,
+        "seconds": round(seconds, 1),
+    }
+    _write_text(_stamp_path(folder, name), json.dumps(stamp, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write atomically: a run killed here leaves the old file."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+# --- names ---
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def _literal(text: str) -> object:
+    """Return the value of a parameter's default as papermill shows it, which is source text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _plain(value: object) -> object:
+    """Return ``value`` as JSON knows it: a tuple equals the list that papermill injects for it."""
+    return json.loads(json.dumps(value))
+
+
+def _absolute(data_root: str) -> str:
+    # a folder given relative to where the command was typed; the kernel works in the project's root
+    return str(Path(data_root).expanduser().resolve()) if data_root else ""
+
+
+def _mtime(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
