@@ -105,6 +105,7 @@ class Run:
         self.epoch = 0
         self.generator = torch_generator(seed, "epoch", 0)
         self._terms: list[dict[str, torch.Tensor]] = []
+        self._images = 0
 
     def epochs(self, n: int) -> Iterator[int]:
         """Yield the epochs that are left; after each, write history and checkpoint."""
