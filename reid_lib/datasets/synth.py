@@ -1,0 +1,1595 @@
+"""`synth`: a procedural generator of pedestrians, the data set that needs no download.
+
+Every image is a function of (seed, pid, camid, index): nothing is stored, no asset is read. An identity is a coarse
+look (body, skin, hair, types and colours of clothes, bag, hat) and fine detail (patterns, prints, stripes). Several
+identities share one look and differ in the fine detail only; the detail is drawn around the same mean colour, so that
+it vanishes when the image loses resolution. A camera is a place, its light, colour cast, blur, noise and viewpoints.
+
+The drawing is analytic: body parts are signed distances to tapered capsules, ellipses and bodies of revolution under a
+small 3D skeleton, which gives anti-aliased edges at any size and coordinates that patterns can follow.
+
+Lengths are in body units: 1 is the height of an average person, which is about 111 pixels of a 128 pixel high image.
+"""
+
+import hashlib
+import io
+import math
+import re
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from reid_lib.datasets.records import DatasetError, ReIDDataset, Split, random_splits
+from reid_lib.seeds import numpy_generator
+
+GENERATOR_VERSION = 1
+"""Part of every path: raise it with every change that changes a pixel, so that stored images are made anew."""
+
+MODALITIES = ("visible", "thermal")
+_FIGURE = 0.87  # part of the image's height that an average person takes
+_PIXEL = 1 / (_FIGURE * 128)  # one pixel of a 128 pixel high image, in body units
+
+
+def _is_count(value, least: int = 1) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The few numbers that decide how hard the set is; the defaults are calibrated on a plain baseline only.
+
+    Attributes:
+        identities_per_look: identities that share one coarse look.
+        detail_contrast: amplitude of patterns, in parts of the full range 0..1.
+        periods: smallest and largest period of patterns, in pixels of a 128 pixel high image.
+        colour_cast: standard deviation of a camera's colour gains.
+        pose_variation: 1 = natural walking; 0 = everybody stands still; also scales crop noise.
+        noise: standard deviation of a camera's sensor noise, in parts of the full range 0..1.
+    """
+
+    identities_per_look: int = 6
+    detail_contrast: float = 0.17
+    periods: tuple[float, float] = (3.0, 6.0)
+    colour_cast: float = 0.06
+    pose_variation: float = 1.0
+    noise: float = 0.012
+
+    def __post_init__(self) -> None:
+        if not _is_count(self.identities_per_look):
+            raise DatasetError(
+                f"identities_per_look must be an integer >= 1, found {self.identities_per_look!r}"
+            )
+        if not 0 <= self.detail_contrast <= 0.3:
+            raise DatasetError(f"detail_contrast must be between 0 and 0.3, found {self.detail_contrast}")
+        if len(self.periods) != 2 or not 2 <= self.periods[0] <= self.periods[1]:
+            raise DatasetError(f"periods must be two ascending numbers of pixels >= 2, found {self.periods}")
+        for name in ("colour_cast", "pose_variation", "noise"):
+            if not 0 <= getattr(self, name) < 5:
+                raise DatasetError(f"{name} must be a number >= 0 (and below 5), found {getattr(self, name)}")
+
+
+DEFAULT = Calibration()
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Identities
+
+_CLOTH = {
+    "red": (0.64, 0.21, 0.21), "wine": (0.42, 0.20, 0.25), "orange": (0.74, 0.43, 0.21), "mustard": (0.70, 0.56, 0.24),
+    "green": (0.24, 0.46, 0.29), "olive": (0.41, 0.42, 0.27), "teal": (0.21, 0.46, 0.47), "blue": (0.22, 0.35, 0.63),
+    "navy": (0.21, 0.24, 0.36), "sky": (0.47, 0.61, 0.74), "purple": (0.42, 0.28, 0.53), "pink": (0.74, 0.48, 0.57),
+    "grey": (0.50, 0.50, 0.51), "charcoal": (0.27, 0.27, 0.29), "beige": (0.68, 0.61, 0.50), "white": (0.73, 0.73, 0.71),
+    "brown": (0.42, 0.31, 0.24),
+}  # fmt: skip
+_LEGWEAR = {
+    "denim": (0.27, 0.36, 0.50), "dark denim": (0.21, 0.25, 0.34), "black": (0.19, 0.19, 0.21), "grey": (0.43, 0.43, 0.44),
+    "khaki": (0.57, 0.51, 0.39), "stone": (0.68, 0.66, 0.61), "brown": (0.38, 0.29, 0.23), "olive": (0.37, 0.38, 0.26),
+}  # fmt: skip
+_SKIN = (
+    (0.93, 0.76, 0.66),
+    (0.88, 0.69, 0.56),
+    (0.80, 0.60, 0.46),
+    (0.66, 0.47, 0.35),
+    (0.49, 0.34, 0.25),
+    (0.36, 0.25, 0.19),
+)
+_HAIR = (
+    (0.10, 0.08, 0.08),
+    (0.17, 0.12, 0.10),
+    (0.30, 0.20, 0.13),
+    (0.45, 0.30, 0.17),
+    (0.72, 0.57, 0.34),
+    (0.52, 0.25, 0.13),
+    (0.62, 0.61, 0.60),
+)
+_SHOES = (
+    (0.14, 0.13, 0.13),
+    (0.33, 0.22, 0.16),
+    (0.82, 0.82, 0.80),
+    (0.45, 0.46, 0.48),
+    (0.60, 0.18, 0.18),
+    (0.22, 0.28, 0.45),
+)
+_TINTS = ((1.0, 1.0, 1.0), (1.0, 0.7, -0.2), (-0.1, 0.7, 1.0), (1.0, 0.3, 0.9))
+PATTERNS = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dots", "plaid", "chevron")
+_LOGOS = ("none", "disc", "bar", "cross")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern with zero mean: ``kind`` of `PATTERNS` or "plain", its period (body units) and colour amplitude."""
+
+    kind: str
+    period: float
+    tint: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Person:
+    """What makes an identity; colours are RGB in 0..1, lengths in body units. ``look`` is the number of its look group.
+
+    The fields from ``upper_pattern`` on are the fine detail: only they differ within a look group.
+    """
+
+    look: int
+    female: bool
+    height: float
+    build: float
+    skin: tuple[float, ...]
+    hair: tuple[float, ...]
+    hair_style: str
+    beard: bool
+    upper: str
+    upper_colour: tuple[float, ...]
+    inner_colour: tuple[float, ...]
+    lower: str
+    lower_colour: tuple[float, ...]
+    shoe_colour: tuple[float, ...]
+    boots: bool
+    bag: str
+    bag_colour: tuple[float, ...]
+    hat: str
+    hat_colour: tuple[float, ...]
+    upper_pattern: Pattern = field(kw_only=True)
+    lower_pattern: Pattern = field(kw_only=True)
+    accent: tuple[float, ...] = field(kw_only=True)
+    logo: str = field(kw_only=True)
+    shoe_stripes: int = field(kw_only=True)
+    strap_period: float = field(kw_only=True)
+
+
+def person(pid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Person:
+    """Return identity ``pid`` of the population ``seed``; identities of one look group have consecutive numbers."""
+    look, member = divmod(int(pid), calibration.identities_per_look)
+    return replace(_look(look, seed, calibration), **_detail(look, member, seed, calibration))
+
+
+def _pick(draw: np.random.Generator, options, weights=None):
+    options = list(options)
+    share = None if weights is None else np.asarray(weights) / np.sum(weights)
+    return options[int(draw.choice(len(options), p=share))]
+
+
+@lru_cache(maxsize=4096)
+def _look(look: int, seed: int, calibration: Calibration) -> Person:
+    draw = numpy_generator(seed, "synth", "look", look)
+    female = bool(draw.random() < 0.5)
+    styles = ("long", "bob", "ponytail", "bun", "short") if female else ("short", "crop", "bald", "long")
+    uppers = ("tee", "shirt", "jacket", "open jacket", "hoodie", "coat") + (("dress",) if female else ())
+    lowers = ("trousers", "slim", "shorts") + (("skirt",) if female else ())
+    upper = _pick(draw, uppers, (4, 3, 3, 3, 3, 2, 3)[: len(uppers)])
+    room = (
+        calibration.detail_contrast + 0.02
+    )  # leaves the pattern room, so that clipping cannot change the mean colour
+
+    def cloth(palette) -> tuple[float, ...]:
+        colour = np.array(_pick(draw, palette.values())) + draw.normal(0, 0.025, 3)
+        return tuple(np.clip(colour, room, 0.92 - room).tolist())
+
+    build = float(np.clip(draw.normal(0.97 if female else 1.03, 0.09), 0.82, 1.28))
+    plain = Pattern("plain", 1.0, (0.0, 0.0, 0.0))
+    return Person(
+        look=look,
+        female=female,
+        height=float(np.clip(draw.normal(0.975 if female else 1.01, 0.025), 0.92, 1.06)),
+        build=build,
+        skin=_pick(draw, _SKIN),
+        hair=_pick(draw, _HAIR, (4, 4, 4, 3, 2, 1, 2)),
+        hair_style=_pick(draw, styles, (5, 3, 3, 2, 2) if female else (6, 4, 1, 1)),
+        beard=bool(not female and draw.random() < 0.3),
+        upper=upper,
+        upper_colour=cloth(_CLOTH),
+        inner_colour=cloth(_CLOTH),
+        lower="bare" if upper == "dress" else _pick(draw, lowers, (5, 4, 2, 3)[: len(lowers)]),
+        lower_colour=cloth(_LEGWEAR),
+        shoe_colour=_pick(draw, _SHOES, (4, 2, 3, 2, 1, 1)),
+        boots=bool(draw.random() < 0.2),
+        bag=_pick(draw, ("none", "backpack", "shoulder bag", "handbag"), (8, 5, 4, 3)),
+        bag_colour=cloth({**_CLOTH, "black": (0.15, 0.15, 0.16), "tan": (0.55, 0.40, 0.26)}),
+        hat=_pick(draw, ("none", "cap", "beanie"), (15, 2, 2)),
+        hat_colour=cloth(_CLOTH),
+        upper_pattern=plain,
+        lower_pattern=plain,
+        accent=(1.0, 1.0, 1.0),
+        logo="none",
+        shoe_stripes=0,
+        strap_period=1.0,
+    )
+
+
+def _detail(look: int, member: int, seed: int, calibration: Calibration) -> dict:
+    """Fine detail of one member: kinds are dealt like cards, periods in strata, so that members differ clearly."""
+    deal = numpy_generator(seed, "synth", "deal", look)
+    count = calibration.identities_per_look
+    kinds = [PATTERNS[i % len(PATTERNS)] for i in range(max(count, len(PATTERNS)))]
+    upper_kind = kinds[int(deal.permutation(len(kinds))[member])]
+    lower_kind = kinds[int(deal.permutation(len(kinds))[member])]
+    stratum = (float(deal.permutation(count)[member]), float(deal.permutation(count)[member]))
+    draw = numpy_generator(seed, "synth", "detail", look, member)
+
+    def pattern(kind: str, layer: float, strength: float) -> Pattern:
+        low, high = calibration.periods
+        period = low + (high - low) * (layer + float(draw.random())) / count
+        amplitude = strength * calibration.detail_contrast * (1 if draw.random() < 0.5 else -1)
+        return Pattern(kind, period * _PIXEL, tuple(amplitude * t for t in _pick(draw, _TINTS, (4, 2, 2, 2))))
+
+    upper = pattern(upper_kind, stratum[0], 1.0)
+    lower = pattern(lower_kind if draw.random() < 0.6 else "plain", stratum[1], 0.75)
+    return {
+        "upper_pattern": upper,
+        "lower_pattern": lower,
+        "accent": _pick(draw, _TINTS),
+        "logo": _pick(draw, _LOGOS),
+        "shoe_stripes": int(draw.integers(0, 4)),
+        "strap_period": float(draw.uniform(*calibration.periods)) * _PIXEL,
+    }
+
+
+def _heat(colour: tuple[float, ...], base: float, spread: float) -> tuple[float, float, float]:
+    """Grey of a material in the thermal band; dark cloth takes up more of the light, so it is a little warmer."""
+    value = base + spread * (0.5 - sum(colour) / 3)
+    return (value, value, value)
+
+
+def _thermal(who: Person) -> Person:
+    """The same person seen by body heat: skin hot, clothes by how they insulate, colour lost, patterns faint."""
+    insulation = {
+        "tee": 0.62,
+        "shirt": 0.58,
+        "dress": 0.60,
+        "jacket": 0.42,
+        "open jacket": 0.44,
+        "hoodie": 0.48,
+        "coat": 0.36,
+    }
+    faint = lambda p: replace(p, tint=(0.4 * sum(p.tint) / 3,) * 3)  # noqa: E731
+    return replace(
+        who,
+        skin=(0.90, 0.90, 0.90),
+        hair=(0.56, 0.56, 0.56),
+        upper_colour=_heat(who.upper_colour, insulation[who.upper], 0.12),
+        inner_colour=_heat(who.inner_colour, 0.64, 0.12),
+        lower_colour=_heat(who.lower_colour, 0.52, 0.12),
+        shoe_colour=(0.38, 0.38, 0.38),
+        bag_colour=(0.27, 0.27, 0.27),
+        hat_colour=(0.45, 0.45, 0.45),
+        upper_pattern=faint(who.upper_pattern),
+        lower_pattern=faint(who.lower_pattern),
+    )
+
+
+def _wave(pattern: Pattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Zero-mean wave in -1..1 of a pattern at body coordinates ``u`` (across) and ``v`` (along)."""
+    k = 2 * math.pi / pattern.period
+
+    def sine(x: np.ndarray) -> np.ndarray:
+        return np.clip(1.5 * np.sin(x), -1, 1)
+
+    if pattern.kind == "horizontal":
+        return sine(k * v) + 0 * u
+    if pattern.kind == "vertical":
+        return sine(k * u) + 0 * v
+    if pattern.kind == "diagonal":
+        return sine(k * 0.7071 * (u + v))
+    if pattern.kind == "antidiagonal":
+        return sine(k * 0.7071 * (u - v))
+    if pattern.kind == "checks":
+        return sine(k * u) * sine(k * v)
+    if pattern.kind == "plaid":
+        return 0.6 * (sine(k * u) + sine(k * v))
+    if pattern.kind == "dots":  # a lattice of light dots; 0.8 and 0.207 make the mean zero
+        return 1.6 * (np.clip(np.cos(k * u) + np.cos(k * v) - 0.3, 0, 1.3) - _DOTS_MEAN)
+    if pattern.kind == "chevron":
+        return sine(k * (v + 0.8 * np.abs((u / (3 * pattern.period)) % 1 - 0.5) * 2 * pattern.period))
+    raise ValueError(f"unknown pattern {pattern.kind}")
+
+
+def _dots_mean() -> float:
+    c = np.cos(np.linspace(0, 2 * math.pi, 400, endpoint=False))
+    return float(np.clip(c[:, None] + c[None] - 0.3, 0, 1.3).mean())
+
+
+_DOTS_MEAN = _dots_mean()
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cameras
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera: the place it looks at, its light and its sensor.
+
+    Attributes:
+        place: one of the places of `_PLACES`.
+        gains: factor of each colour channel (brightness times colour cast).
+        lift: added to every channel (haze).
+        saturation: 1 keeps colours, 0 would give grey.
+        light: horizontal direction of the light, -1 (from the left) to 1.
+        contrast: strength of body shading.
+        blur: weight of each neighbour in the lens blur, 0..0.15.
+        noise: standard deviation of sensor noise, 0..1.
+        yaw: most frequent viewpoint in radians (0 = front, pi/2 = walking to the right, pi = back).
+        spread: standard deviation of the viewpoint, radians.
+        pitch: sine of the angle by which the camera looks down.
+        crop: standard deviation of the box, in parts of its size.
+    """
+
+    place: str
+    gains: tuple[float, float, float]
+    lift: float
+    saturation: float
+    light: float
+    contrast: float
+    blur: float
+    noise: float
+    yaw: float
+    spread: float
+    pitch: float
+    crop: float
+
+
+@lru_cache(maxsize=1024)
+def camera(camid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Camera:
+    """Return camera ``camid`` (from 1) of the world ``seed``."""
+    draw = numpy_generator(seed, "synth", "camera", camid)
+    gain = float(draw.uniform(0.84, 1.06))
+    cast = draw.normal(0, calibration.colour_cast, 3)
+    return Camera(
+        place=_PLACES[(camid - 1) % len(_PLACES)],
+        gains=tuple((gain * np.clip(1 + cast - cast.mean(), 0.6, 1.4)).tolist()),
+        lift=float(draw.uniform(0.0, 0.04)),
+        saturation=float(draw.uniform(0.85, 1.1)),
+        light=float(draw.uniform(-1, 1)),
+        contrast=float(draw.uniform(0.7, 1.2)),
+        blur=float(draw.uniform(0.0, 0.05)),
+        noise=calibration.noise * float(draw.uniform(0.6, 1.4)),
+        yaw=float((camid - 1) * 2.4 + draw.uniform(-0.4, 0.4)),
+        spread=float(draw.uniform(0.5, 0.9)),
+        pitch=float(draw.uniform(0.12, 0.26)),
+        crop=0.022 * calibration.pose_variation * float(draw.uniform(0.7, 1.3)),
+    )
+
+
+def _noise_field(draw: np.random.Generator, size: tuple[int, int], cells: tuple[float, float]) -> np.ndarray:
+    """Smooth noise (H, W), about -1..1, with ``cells`` bumps over height and width."""
+    rows, columns = max(2, round(cells[0])), max(2, round(cells[1]))
+    coarse = Image.fromarray(draw.normal(0, 0.5, (rows, columns)).astype(np.float32))
+    return np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def _tone(draw: np.random.Generator, colour, spread: float = 0.04) -> tuple[int, int, int]:
+    return tuple(
+        int(255 * min(1, max(0, c + s)))
+        for c, s in zip(colour, draw.normal(0, spread) + draw.normal(0, 0.01, 3), strict=True)
+    )
+
+
+@lru_cache(maxsize=64)
+def _backdrop(camid: int, seed: int, size: tuple[int, int]) -> np.ndarray:
+    """Panorama (3, 1.25 H, 4 W) float32 of a camera's place, from which every image takes a window; cached."""
+    height, width = round(1.25 * size[0]), 4 * size[1]
+    draw = numpy_generator(seed, "synth", "backdrop", camid)
+    picture = Image.new("RGB", (2 * width, 2 * height))
+    pencil = ImageDraw.Draw(picture)
+    place = _PLACES[(camid - 1) % len(_PLACES)]
+    horizon = float(draw.uniform(0.46, 0.6))
+    _DRAW_PLACE[place](draw, pencil, 2 * width, 2 * height, int(horizon * 2 * height))
+    scene = (
+        np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32).transpose(2, 0, 1) / 255
+    )
+    shape = (height, width)
+    texture = 0.05 * _noise_field(draw, shape, (8, 24)) + 0.05 * _noise_field(draw, shape, (40, 128))
+    texture = texture + 0.03 * _noise_field(draw, shape, (128, 400))
+    rough = {"park": 2.2, "street": 1.2, "crossing": 1.0, "car park": 1.0, "station": 0.45, "shop": 0.6}[
+        place
+    ]
+    light = np.linspace(1.06, 0.9, height, dtype=np.float32)[:, None]
+    return np.clip((scene * (1 + rough * texture)) * light, 0, 1).astype(np.float32)
+
+
+def _floor_lines(
+    pencil: ImageDraw.ImageDraw, w: int, h: int, horizon: int, colour, columns: int, rows: int
+) -> None:
+    """Joints of slabs on the ground, in perspective."""
+    line = max(1, h // 160)
+    for i in range(-columns, 2 * columns):
+        top = w * i / columns
+        pencil.line([(top, horizon), (w / 2 + (top - w / 2) * 2.2, h)], fill=colour, width=line)
+    for i in range(1, rows + 1):
+        y = horizon + (h - horizon) * (i / rows) ** 1.6
+        pencil.line([(0, y), (w, y)], fill=colour, width=line)
+
+
+def _draw_street(draw, pencil, w, h, horizon) -> None:
+    wall = (0.50, 0.34, 0.28)
+    pencil.rectangle([0, 0, w, horizon], fill=_tone(draw, wall))
+    course = h / 26
+    for row in range(int(horizon / course) + 1):
+        y0, shift = row * course, (row % 2) * course * 1.1
+        for column in range(-1, int(w / (course * 2.2)) + 1):
+            x0 = column * course * 2.2 + shift
+            box = [x0 + 1, y0 + 1, x0 + course * 2.2 - 1, min(horizon, y0 + course - 1)]
+            if box[3] > box[1]:
+                pencil.rectangle(box, fill=_tone(draw, wall, 0.035))
+    for x in np.arange(0.05, 1, 0.24):
+        x0, x1 = w * x, w * (x + 0.11)
+        pencil.rectangle([x0 - h / 60, 0, x1 + h / 60, horizon * 0.72], fill=(196, 190, 180))
+        pencil.rectangle([x0, 0, x1, horizon * 0.7], fill=_tone(draw, (0.25, 0.31, 0.38)))
+        pencil.line(
+            [((x0 + x1) / 2, 0), ((x0 + x1) / 2, horizon * 0.7)], fill=(196, 190, 180), width=max(1, h // 90)
+        )
+    pencil.rectangle([0, horizon, w, h], fill=_tone(draw, (0.56, 0.55, 0.53)))
+    _floor_lines(pencil, w, h, horizon, (116, 114, 110), 14, 6)
+    pencil.rectangle([0, horizon - h / 50, w, horizon + 1], fill=(92, 86, 82))
+
+
+def _draw_park(draw, pencil, w, h, horizon) -> None:
+    pencil.rectangle([0, 0, w, horizon], fill=(112, 140, 122))
+    for _ in range(260):
+        x, y, r = draw.uniform(0, w), draw.uniform(-0.2, 0.92) * horizon, draw.uniform(0.02, 0.07) * h
+        pencil.ellipse([x - r, y - r, x + r, y + r], fill=_tone(draw, (0.22, 0.38, 0.20), 0.06))
+    for _ in range(7):
+        x, r = draw.uniform(0, w), draw.uniform(0.012, 0.03) * h
+        pencil.rectangle([x - r, 0, x + r, horizon], fill=_tone(draw, (0.33, 0.26, 0.20)))
+    pencil.rectangle([0, horizon * 0.93, w, h], fill=_tone(draw, (0.36, 0.48, 0.24)))
+    for _ in range(700):
+        x, y = draw.uniform(0, w), draw.uniform(horizon * 0.93, h)
+        pencil.line(
+            [(x, y), (x + draw.normal(0, h / 140), y - h / 60)], fill=_tone(draw, (0.36, 0.48, 0.24), 0.06)
+        )
+    path = horizon + 0.45 * (h - horizon)
+    pencil.rectangle([0, path, w, h], fill=_tone(draw, (0.62, 0.57, 0.48)))
+
+
+def _draw_station(draw, pencil, w, h, horizon) -> None:
+    pencil.rectangle([0, 0, w, horizon], fill=(186, 190, 190))
+    for i in range(24):
+        x = w * i / 24
+        pencil.rectangle(
+            [x + 1, 0, x + w / 24 - 1, horizon * 0.86], fill=_tone(draw, (0.74, 0.76, 0.76), 0.02)
+        )
+    for x in np.arange(0.04, 1, 0.19):
+        x0, y0 = w * (x + float(draw.uniform(0, 0.04))), horizon * 0.2
+        pencil.rectangle([x0, y0, x0 + w * 0.075, horizon * 0.72], fill=(60, 62, 66))
+        colour = _tone(draw, draw.uniform(0.3, 0.75, 3))
+        pencil.rectangle([x0 + 3, y0 + 3, x0 + w * 0.075 - 3, horizon * 0.72 - 3], fill=colour)
+        pencil.ellipse(
+            [x0 + w * 0.02, y0 + h / 20, x0 + w * 0.055, y0 + h / 8],
+            fill=_tone(draw, draw.uniform(0.4, 0.9, 3)),
+        )
+    pencil.rectangle([0, horizon * 0.86, w, horizon], fill=(78, 84, 92))
+    pencil.rectangle([0, horizon, w, h], fill=_tone(draw, (0.66, 0.65, 0.62)))
+    _floor_lines(pencil, w, h, horizon, (146, 143, 138), 20, 8)
+    pencil.rectangle(
+        [0, horizon + 0.12 * (h - horizon), w, horizon + 0.17 * (h - horizon)], fill=(206, 178, 60)
+    )
+
+
+def _draw_crossing(draw, pencil, w, h, horizon) -> None:
+    pencil.rectangle([0, 0, w, horizon], fill=_tone(draw, (0.58, 0.60, 0.62)))
+    for x in np.arange(0, 1, 0.13):
+        pencil.rectangle([w * x, 0, w * (x + 0.07), horizon * 0.55], fill=_tone(draw, (0.44, 0.48, 0.52)))
+    pencil.rectangle([0, horizon * 0.8, w, h], fill=_tone(draw, (0.33, 0.33, 0.35)))
+    for _ in range(5):
+        x, y, s = draw.uniform(0, w), horizon * draw.uniform(0.82, 1.0), h * draw.uniform(0.13, 0.17)
+        colour = _tone(draw, draw.uniform(0.15, 0.8, 3))
+        pencil.rounded_rectangle(
+            [x + s * 0.45, y - s * 0.95, x + s * 1.7, y - s * 0.2], s * 0.25, fill=colour
+        )
+        pencil.rounded_rectangle(
+            [x + s * 0.55, y - s * 0.85, x + s * 1.6, y - s * 0.5], s * 0.15, fill=(44, 52, 60)
+        )
+        pencil.rounded_rectangle([x, y - s * 0.55, x + s * 2.3, y], s * 0.2, fill=colour)
+        for wheel in (0.5, 1.8):
+            pencil.ellipse(
+                [x + s * (wheel - 0.2), y - s * 0.2, x + s * (wheel + 0.2), y + s * 0.2], fill=(24, 24, 26)
+            )
+    y0, y1 = horizon + 0.35 * (h - horizon), horizon + 0.95 * (h - horizon)
+    for i in range(-2, 18):
+        x0, x1 = w * i / 16, w * (i + 0.5) / 16
+        lean = 0.05 * w
+        pencil.polygon(
+            [(x0, y1), (x1, y1), (x1 + lean, y0), (x0 + lean, y0)], fill=_tone(draw, (0.74, 0.74, 0.72), 0.02)
+        )
+
+
+def _draw_shop(draw, pencil, w, h, horizon) -> None:
+    pencil.rectangle([0, 0, w, horizon], fill=_tone(draw, (0.30, 0.27, 0.27)))
+    for x in np.arange(0.01, 1, 0.16):
+        x0, x1 = w * x, w * (x + 0.14)
+        pencil.rectangle([x0, horizon * 0.12, x1, horizon * 0.9], fill=_tone(draw, (0.72, 0.66, 0.52)))
+        for _ in range(7):
+            a, b = draw.uniform(x0, x1 - w * 0.03), draw.uniform(0.3, 0.7) * horizon
+            pencil.rectangle(
+                [a, b, a + w * 0.025, horizon * 0.88], fill=_tone(draw, draw.uniform(0.2, 0.7, 3))
+            )
+        pencil.polygon(
+            [(x0, horizon * 0.12), (x0 + w * 0.05, horizon * 0.12), (x0, horizon * 0.7)], fill=(204, 200, 186)
+        )
+    pencil.rectangle([0, 0, w, horizon * 0.1], fill=_tone(draw, draw.uniform(0.2, 0.6, 3)))
+    pencil.rectangle([0, horizon, w, h], fill=_tone(draw, (0.60, 0.52, 0.45)))
+    _floor_lines(pencil, w, h, horizon, (120, 104, 92), 26, 10)
+
+
+def _draw_car_park(draw, pencil, w, h, horizon) -> None:
+    pencil.rectangle([0, 0, w, horizon], fill=_tone(draw, (0.52, 0.53, 0.52)))
+    for i in range(10):
+        x = w * i / 10
+        pencil.line([(x, 0), (x, horizon)], fill=(104, 106, 104), width=max(1, h // 120))
+        if i % 3 == 0:
+            pencil.rectangle([x, 0, x + w * 0.03, horizon * 1.04], fill=_tone(draw, (0.44, 0.45, 0.46)))
+            pencil.rectangle([x, horizon * 0.6, x + w * 0.03, horizon * 0.8], fill=(196, 160, 50))
+    pencil.rectangle([0, horizon * 0.55, w, horizon * 0.62], fill=_tone(draw, (0.25, 0.36, 0.52)))
+    pencil.rectangle([0, horizon, w, h], fill=_tone(draw, (0.42, 0.42, 0.41)))
+    for i in range(-4, 14):
+        x = w * i / 9
+        pencil.line([(x, horizon * 1.06), (x - w * 0.08, h)], fill=(200, 196, 186), width=max(1, h // 50))
+
+
+_DRAW_PLACE = {
+    "street": _draw_street,
+    "park": _draw_park,
+    "station": _draw_station,
+    "crossing": _draw_crossing,
+    "shop": _draw_shop,
+    "car park": _draw_car_park,
+}
+_PLACES = tuple(_DRAW_PLACE)
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Drawing
+
+
+class _Canvas:
+    """An image under construction: ``rgb`` (3, H, W) float32, with body coordinates for its rows and columns."""
+
+    def __init__(self, rgb: np.ndarray, scale: float, x0: float, y0: float) -> None:
+        _, height, width = rgb.shape
+        self.rgb = rgb
+        self.unit = scale  # pixels per body unit, vertically
+        self.unit_x = scale * width / (height / 2)  # boxes that are not 2:1 are stretched, as in re-ID sets
+        self.x0, self.y0 = x0, y0
+        self.x = ((np.arange(width) + 0.5 - x0) / self.unit_x).astype(np.float32)
+        self.y = ((y0 - np.arange(height) - 0.5) / self.unit).astype(np.float32)
+
+    def window(self, left: float, right: float, bottom: float, top: float):
+        """The part of the image around a box in body units: (index, x (1, w), y (h, 1)); None outside the image."""
+        _, height, width = self.rgb.shape
+        a = max(0, int(left * self.unit_x + self.x0) - 2)
+        b = min(width, int(right * self.unit_x + self.x0) + 3)
+        c = max(0, int(self.y0 - top * self.unit) - 2)
+        d = min(height, int(self.y0 - bottom * self.unit) + 3)
+        if a >= b or c >= d:
+            return None
+        return (slice(None), slice(c, d), slice(a, b)), self.x[None, a:b], self.y[c:d, None]
+
+    def cover(self, where, alpha: np.ndarray, colour) -> None:
+        region = self.rgb[where]
+        region += alpha * (colour - region)
+
+    def fill(self, where, distance: np.ndarray, colour, contact: float = 0.22) -> None:
+        """Paint where ``distance`` (body units) is negative, with a soft edge and a thin shadow around it."""
+        distance = distance * self.unit
+        region = self.rgb[where]
+        if contact:
+            reach = max(1.0, 0.014 * self.unit)
+            region *= 1 - contact * np.clip(1 - distance / reach, 0, 1)
+        region += np.clip(0.5 - distance, 0, 1) * (colour - region)
+
+
+def _rgb(colour) -> np.ndarray:
+    return np.array(colour, np.float32)[:, None, None]
+
+
+@dataclass(frozen=True)
+class _Light:
+    side: float
+    contrast: float
+
+    def on(self, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Brightness of a round body at ``s`` (-1 left edge, 1 right edge) and height ``y``."""
+        round_ = np.sqrt(np.maximum(0, 1 - s * s))
+        return (0.93 + 0.10 * y) * (1 + self.contrast * (0.26 * (round_ - 0.8) - 0.13 * self.side * s))
+
+
+def _ellipse(canvas: _Canvas, x: float, y: float, rx: float, ry: float):
+    """Window, distance and unit-circle coordinates of an ellipse."""
+    found = canvas.window(x - rx, x + rx, y - ry, y + ry)
+    if found is None:
+        return None
+    where, xs, ys = found
+    nx, ny = (xs - x) / rx, (ys - y) / ry
+    return where, (np.sqrt(nx * nx + ny * ny) - 1) * min(rx, ry), nx, ny
+
+
+def _draw_ellipse(canvas: _Canvas, light: _Light, x, y, rx, ry, colour, contact=0.2) -> None:
+    found = _ellipse(canvas, x, y, rx, ry)
+    if found is not None:
+        where, distance, nx, ny = found
+        canvas.fill(where, distance, _rgb(colour) * light.on(np.clip(nx, -1, 1), 0.5 + 0.5 * ny), contact)
+
+
+def _draw_limb(
+    canvas: _Canvas,
+    light: _Light,
+    points,
+    radii,
+    colour,
+    pattern=None,
+    contact=0.22,
+    start=0.0,
+    flat_end=False,
+) -> None:
+    """A chain of tapered capsules through ``points`` [(x, y)]; the pattern runs along it."""
+    left = min(p[0] - r for p, r in zip(points, radii, strict=True))
+    right = max(p[0] + r for p, r in zip(points, radii, strict=True))
+    bottom = min(p[1] - r for p, r in zip(points, radii, strict=True))
+    top = max(p[1] + r for p, r in zip(points, radii, strict=True))
+    found = canvas.window(left, right, bottom, top)
+    if found is None:
+        return
+    where, xs, ys = found
+    distance = across = along = radius = None
+    for (ax, ay), (bx, by), ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
+        length = max(1e-4, math.hypot(bx - ax, by - ay))
+        ux, uy = (bx - ax) / length, (by - ay) / length
+        dx, dy = xs - ax, ys - ay
+        p, q = dx * ux + dy * uy, dy * ux - dx * uy
+        if uy > 0:  # keeps the light on the same side of limbs that point up
+            side = -q
+        else:
+            side = q
+        t = np.clip(p, 0, length)
+        r = ra + (rb - ra) / length * t
+        d = np.sqrt((p - t) ** 2 + q * q) - r
+        if flat_end:
+            d = np.maximum(d, p - length)
+        if distance is None:
+            distance, across, along, radius = d, side, start + p, r
+        else:
+            nearer = d < distance
+            distance = np.where(nearer, d, distance)
+            across, along, radius = (
+                np.where(nearer, side, across),
+                np.where(nearer, start + p, along),
+                np.where(nearer, r, radius),
+            )
+        start += length
+    shade = light.on(np.clip(across / radius, -1, 1), ys)
+    paint = _rgb(colour)
+    if pattern is not None and pattern.kind != "plain":
+        paint = paint + _rgb(pattern.tint) * _wave(pattern, across, along)
+    canvas.fill(where, distance, paint * shade, contact)
+
+
+def _smooth(x: np.ndarray) -> np.ndarray:
+    return np.clip(x + 0.5, 0, 1)
+
+
+@dataclass(frozen=True)
+class _View:
+    """Camera's view of the body: turns body coordinates (x to the person's left, y up, z forward) into the image."""
+
+    cos: float
+    sin: float
+    pitch: float
+
+    def flat(self, x: float, y: float, z: float) -> tuple[float, float]:
+        return x * self.cos + z * self.sin, y - self.pitch * self.near(x, z)
+
+    def near(self, x: float, z: float) -> float:
+        return z * self.cos - x * self.sin
+
+    def width(self, side: float, depth: float) -> float:
+        """Half width in the image of an elliptical body with half axes ``side`` and ``depth``."""
+        return math.hypot(side * self.cos, depth * self.sin)
+
+    def body(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(sideways, forward) direction, in the body's frame, of the surface at ``s`` across the image of a body."""
+        out = np.sqrt(np.maximum(0, 1 - s * s))
+        return s * self.cos - out * self.sin, s * self.sin + out * self.cos
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """Angles in radians: swing forward of thighs and arms, bend of knees and elbows; [left, right]."""
+
+    thigh: tuple[float, float]
+    knee: tuple[float, float]
+    arm: tuple[float, float]
+    elbow: tuple[float, float]
+    spread: float
+    lean: float
+    head: float
+    phase: float
+
+
+def _pose(draw: np.random.Generator, variation: float) -> _Pose:
+    phase = float(draw.uniform(0, 2 * math.pi))
+    kind = draw.random()
+    stride = variation * float(draw.uniform(0.28, 0.5)) if kind < 0.8 else 0.06 * variation
+    thigh, knee, arm, elbow = [], [], [], []
+    for p in (phase, phase + math.pi):
+        thigh.append(stride * math.sin(p))
+        knee.append(0.06 + 1.5 * stride * max(0.0, math.cos(p + 0.5)))
+        arm.append(-0.85 * stride * math.sin(p) + 0.04)
+        elbow.append(0.2 + 0.5 * stride * (1 - math.sin(p)))
+    side = int(draw.integers(2))
+    if kind > 0.93:  # a phone at the ear
+        arm[side], elbow[side] = 0.35, 2.35
+    elif kind > 0.86:  # looks at something in the hand
+        arm[side], elbow[side] = 0.25, 1.5
+    lean = variation * float(draw.normal(0, 0.02))
+    return _Pose(
+        tuple(thigh),
+        tuple(knee),
+        tuple(arm),
+        tuple(elbow),
+        0.1 + 0.06 * float(draw.random()),
+        lean,
+        float(draw.normal(0, 0.2)),
+        phase,
+    )
+
+
+# Half widths of the body at heights above the ground: (height, side, depth).
+_MAN = ((0.42, 0.070, 0.055), (0.47, 0.098, 0.075), (0.51, 0.100, 0.078), (0.60, 0.090, 0.068), (0.71, 0.112, 0.082), (0.785, 0.126, 0.078), (0.815, 0.112, 0.064), (0.835, 0.070, 0.050), (0.85, 0.040, 0.038))  # fmt: skip
+_WOMAN = ((0.42, 0.070, 0.058), (0.47, 0.100, 0.078), (0.51, 0.103, 0.080), (0.61, 0.076, 0.060), (0.71, 0.098, 0.082), (0.78, 0.108, 0.070), (0.808, 0.098, 0.058), (0.83, 0.060, 0.046), (0.85, 0.035, 0.034))  # fmt: skip
+_SKIRT = ((0.29, 0.128, 0.110), (0.40, 0.116, 0.098), (0.49, 0.103, 0.080), (0.55, 0.086, 0.068))
+_HEM = {
+    "tee": 0.475,
+    "shirt": 0.462,
+    "jacket": 0.452,
+    "open jacket": 0.452,
+    "hoodie": 0.455,
+    "coat": 0.28,
+    "dress": 0.285,
+}
+_LOOSE = {
+    "tee": 0.004,
+    "shirt": 0.004,
+    "jacket": 0.012,
+    "open jacket": 0.012,
+    "hoodie": 0.013,
+    "coat": 0.014,
+    "dress": 0.002,
+}
+
+
+@dataclass(frozen=True)
+class _Skeleton:
+    """Joints of one side, 3D body coordinates."""
+
+    shoulder: tuple[float, float, float]
+    elbow: tuple[float, float, float]
+    wrist: tuple[float, float, float]
+    hip: tuple[float, float, float]
+    knee: tuple[float, float, float]
+    ankle: tuple[float, float, float]
+    toe: tuple[float, float, float]
+
+
+def _skeleton(who: Person, pose: _Pose) -> list[_Skeleton]:
+    sides = []
+    for i, sign in enumerate((1, -1)):
+        th, shin = pose.thigh[i], pose.thigh[i] - pose.knee[i]
+        hip = (0.046 * sign * who.build, 0.5, 0.0)
+        knee = (hip[0] * 1.05, hip[1] - 0.235 * math.cos(th), 0.235 * math.sin(th))
+        ankle = (hip[0] * 1.0, knee[1] - 0.232 * math.cos(shin), knee[2] + 0.232 * math.sin(shin))
+        tip = 0.75 * min(0.25, shin)
+        toe = (
+            ankle[0] + 0.014 * sign,
+            ankle[1] - 0.012 + 0.088 * math.sin(tip),
+            ankle[2] + 0.088 * math.cos(tip),
+        )
+        arm, fore = pose.arm[i], pose.arm[i] + pose.elbow[i]
+        wide = (0.108 if who.female else 0.122) * (0.35 + 0.65 * who.build)
+        shoulder = (wide * sign, 0.787, 2 * pose.lean)
+        out = math.sin(pose.spread) * (0.6 + 0.5 * who.build)
+        elbow = (
+            shoulder[0] + 0.155 * out * sign,
+            shoulder[1] - 0.155 * math.cos(arm),
+            shoulder[2] + 0.155 * math.sin(arm),
+        )
+        wrist = (
+            elbow[0] - 0.02 * sign * abs(math.sin(fore)),
+            elbow[1] - 0.137 * math.cos(fore),
+            elbow[2] + 0.137 * math.sin(fore),
+        )
+        sides.append(_Skeleton(shoulder, elbow, wrist, hip, knee, ankle, toe))
+    return sides
+
+
+class _Figure:
+    """Draws one person, far parts first."""
+
+    def __init__(
+        self, canvas: _Canvas, who: Person, view: _View, pose: _Pose, light: _Light, yaw: float
+    ) -> None:
+        self.canvas, self.who, self.view, self.pose, self.light = canvas, who, view, pose, light
+        self.yaw = yaw
+        self.sides = _skeleton(who, pose)
+
+    def draw(self) -> None:
+        view = self.view
+        arms = sorted((0, 1), key=lambda i: view.near(self.sides[i].elbow[0], self.sides[i].elbow[2]))
+        legs = sorted((0, 1), key=lambda i: view.near(self.sides[i].knee[0], self.sides[i].knee[2]))
+        behind = [i for i in arms if view.near(self.sides[i].shoulder[0], self.sides[i].shoulder[2]) < -0.035]
+        from_behind = view.cos < 0
+        if not from_behind:
+            self.backpack()
+            self.long_hair()
+        for i in behind:
+            self.arm(i)
+        for i in legs:
+            self.leg(i)
+        self.neck()
+        self.lower_body()
+        self.upper_body()
+        for i in arms:
+            if i not in behind:
+                self.arm(i)
+        if from_behind:
+            self.head()
+            self.long_hair()
+            self.backpack()
+        else:
+            self.head()
+        self.carried_bag()
+
+    def flat(self, joint) -> tuple[float, float]:
+        return self.view.flat(*joint)
+
+    # legs
+
+    def leg(self, i: int) -> None:
+        who, side, build = self.who, self.sides[i], 0.4 + 0.6 * self.who.build
+        points = [self.flat(side.hip), self.flat(side.knee), self.flat(side.ankle)]
+        bare = [0.058 * build, 0.038 * build, 0.023]
+        self.shoe(side)
+        if who.lower in ("trousers", "slim"):
+            cut = (0.064, 0.047, 0.040) if who.lower == "trousers" else (0.061, 0.041, 0.030)
+            self.limb(points, [r * build for r in cut], who.lower_colour, who.lower_pattern, flat_end=True)
+            if who.boots:
+                self.boot_shaft(points, 0.034 if who.lower == "slim" else 0)
+            return
+        self.limb(points, bare, who.skin)
+        if who.boots:
+            self.boot_shaft(points, 0.031)
+        if who.lower == "shorts":
+            (ax, ay), (bx, by) = points[:2]
+            end = (ax + 0.93 * (bx - ax), ay + 0.93 * (by - ay))
+            self.limb(
+                [points[0], end],
+                [0.066 * build, 0.058 * build],
+                who.lower_colour,
+                who.lower_pattern,
+                flat_end=True,
+            )
+
+    def limb(self, points, radii, colour, pattern=None, **options) -> None:
+        _draw_limb(self.canvas, self.light, points, radii, colour, pattern, **options)
+
+    def boot_shaft(self, points, radius: float) -> None:
+        if radius:
+            (ax, ay), (bx, by) = points[1:]
+            self.limb(
+                [(ax + 0.5 * (bx - ax), ay + 0.5 * (by - ay)), (bx, by)],
+                [radius * 1.1, radius],
+                self.who.shoe_colour,
+            )
+
+    def shoe(self, side: _Skeleton) -> None:
+        who, (x, y, z) = self.who, side.ankle
+        heel, toe = self.flat((x, y - 0.012, z - 0.022)), self.flat(side.toe)
+        sole = (0.80, 0.79, 0.76) if who.shoe_colour[0] < 0.5 and not who.boots else (0.25, 0.22, 0.20)
+        low = 0.009
+        self.limb(
+            [(heel[0], heel[1] - low), (toe[0], toe[1] - low)],
+            [0.022, 0.019],
+            sole if who.skin[0] != who.skin[2] else who.shoe_colour,
+        )
+        self.limb(
+            [(heel[0], heel[1] + 0.004), (toe[0], toe[1] - 0.001)],
+            [0.025, 0.019],
+            who.shoe_colour,
+            contact=0.0,
+        )
+        mid = ((heel[0] + toe[0]) / 2, (heel[1] + toe[1]) / 2)
+        mark = tuple(min(0.95, max(0.05, c + (0.4 if c < 0.5 else -0.4))) for c in who.shoe_colour)
+        for n in range(who.shoe_stripes):
+            f = (n - 1) * 0.22
+            a = (mid[0] + f * (toe[0] - heel[0]), mid[1] + f * (toe[1] - heel[1]))
+            self.limb(
+                [(a[0] - 0.003, a[1] + 0.013), (a[0] + 0.003, a[1] - 0.008)],
+                [0.0028, 0.0028],
+                mark,
+                contact=0.0,
+            )
+
+    # trunk
+
+    def trunk(
+        self, knots, loose: float, low: float, high: float, colour, pattern: Pattern, contact: float = 0.22
+    ):
+        """Paint a body of revolution; returns (window, alpha, s, y, shade) for what is drawn on it."""
+        view, build = self.view, self.who.build
+        heights = [k[0] for k in knots]
+        widths = [view.width(k[1] * build, k[2] * build) + loose for k in knots]
+        most = max(widths) + abs(self.pose.lean)
+        found = self.canvas.window(-most, most, low, high)
+        if found is None:
+            return None
+        where, xs, ys = found
+        w = np.interp(ys, heights, widths).astype(np.float32)
+        slope = (np.interp(ys + 0.004, heights, widths) - np.interp(ys - 0.004, heights, widths)) / 0.008
+        centre = self.pose.lean * (ys - 0.5) * 2
+        off = xs - centre
+        edge = (np.abs(off) - w) * (1 / np.sqrt(1 + slope * slope)).astype(np.float32)
+        distance = np.maximum(edge, np.maximum(low - ys, ys - high))
+        s = np.clip(off / w, -1, 1)
+        shade = self.light.on(s, ys)
+        shade = shade * (
+            1 + 0.035 * self.light.contrast * np.sin(34 * ys + 5 * off / most + self.pose.phase)
+        )  # folds
+        paint = _rgb(colour)
+        if pattern.kind != "plain":
+            u = w * (s + 0.15 * s**3) + 0.1 * self.yaw
+            paint = paint + _rgb(pattern.tint) * _wave(pattern, u, ys)
+        self.canvas.fill(where, distance, paint * shade, contact)
+        return where, np.clip(0.5 - distance * self.canvas.unit, 0, 1), s, ys, shade
+
+    def lower_body(self) -> None:
+        who = self.who
+        knots = _WOMAN if who.female else _MAN
+        if who.lower == "skirt":
+            self.trunk(_SKIRT, 0.0, 0.30, 0.54, who.lower_colour, who.lower_pattern)
+        elif who.lower != "bare":
+            self.trunk(knots, 0.003, 0.44, 0.54, who.lower_colour, who.lower_pattern, contact=0.0)
+
+    def upper_body(self) -> None:
+        who, view = self.who, self.view
+        knots = _WOMAN if who.female else _MAN
+        low = _HEM[who.upper]
+        if who.upper in ("coat", "dress"):
+            flare = 1.0 if who.upper == "dress" else 0.93
+            knots = tuple((y, a * flare, b * flare) for y, a, b in _SKIRT[:2]) + knots[1:]
+        high = 0.838 if who.upper in ("tee", "dress") else 0.85
+        drawn = self.trunk(knots, _LOOSE[who.upper], low, high, who.upper_colour, who.upper_pattern)
+        if drawn is None:
+            return
+        where, alpha, s, ys, shade = drawn
+        side, ahead = view.body(s)
+        front = _smooth(ahead * 6)
+        pixels = self.canvas.unit * 0.1
+
+        def mark(mask, colour, strength=1.0) -> None:
+            self.canvas.cover(where, strength * alpha * mask, _rgb(colour) * shade)
+
+        dark = tuple(0.55 * c for c in who.upper_colour)
+        if who.upper == "open jacket":
+            gap = 0.22 + 0.25 * (0.85 - ys)
+            mark(front * _smooth((gap - np.abs(side)) * pixels), who.inner_colour)
+            mark(front * _smooth((0.05 - np.abs(np.abs(side) - gap)) * pixels), dark)
+        elif who.upper in ("jacket", "coat"):
+            mark(front * _smooth((0.035 - np.abs(side)) * pixels), dark)
+        elif who.upper == "shirt":
+            dots = _smooth((np.cos(ys * 2 * math.pi / 0.055) - 0.3) * 2)
+            mark(front * _smooth((0.05 - np.abs(side)) * pixels) * dots, (0.9, 0.9, 0.88), 0.8)
+        elif who.upper == "hoodie":
+            pocket = np.maximum(np.abs(side) - 0.55, np.maximum(0.50 - ys, ys - 0.575) * 10)
+            mark(front * _smooth((0.05 - np.abs(pocket)) * pixels), dark, 0.6)
+        neckline = 0.80 if who.upper in ("tee", "dress") else 0.815
+        skin = who.inner_colour if who.upper in ("jacket", "open jacket", "coat") else who.skin
+        depth = (ys - neckline) * 9 if who.upper != "hoodie" else (ys - 0.835) * 9
+        mark(front * _smooth((depth - np.abs(side)) * pixels), skin)
+        if who.upper in ("shirt", "jacket", "coat", "open jacket"):
+            mark(
+                _smooth((ys - 0.832) * self.canvas.unit),
+                tuple(min(1.0, 1.12 * c) for c in who.upper_colour),
+                0.9,
+            )
+        if who.upper == "hoodie":
+            back = _smooth(-ahead * 4)
+            mark(back * _smooth((ys - 0.775 - 0.03 * np.abs(s)) * self.canvas.unit), dark, 0.45)
+        if who.upper in ("tee", "shirt", "dress") and who.lower != "bare":
+            mark(_smooth((low + 0.008 - ys) * self.canvas.unit), dark, 0.5)
+        if who.upper == "dress":
+            mark(_smooth((0.012 - np.abs(ys - 0.615)) * self.canvas.unit), dark, 0.6)
+        self.logo(mark, side, ahead, ys)
+        self.straps(mark, side, ahead, front, ys, pixels)
+
+    def logo(self, mark, side, ahead, ys) -> None:
+        """A small print on chest and back: a light mark in a dark surround of about the same weight."""
+        if self.who.logo == "none" or self.who.upper == "open jacket":
+            return
+        facing = _smooth((np.abs(ahead) - 0.25) * 4)
+        sign = np.where(ahead > 0, 1.0, 0.0)
+        x, y = (side - 0.38 * sign) * 0.1, ys - 0.715
+        r = np.maximum(np.abs(x), np.abs(y))
+        box = _smooth((0.030 - r) * self.canvas.unit) * facing
+        if self.who.logo == "disc":
+            inner = 0.020 - np.sqrt(x * x + y * y)
+        elif self.who.logo == "bar":
+            inner = 0.012 - np.abs(y)
+        else:
+            inner = 0.008 - np.minimum(np.abs(x), np.abs(y))
+        inner = _smooth(inner * self.canvas.unit)
+        mean = {"disc": 0.35, "bar": 0.4, "cross": 0.46}[self.who.logo]
+        base = np.array(self.who.upper_colour)
+        light, dark = np.clip(base + 0.3, 0, 0.95), np.clip(base - 0.3 * mean / (1 - mean), 0.03, 1)
+        mark(box * (1 - inner), tuple(dark))
+        mark(box * inner, tuple(light))
+
+    def straps(self, mark, side, ahead, front, ys, pixels) -> None:
+        who = self.who
+        stripes = 0.16 * np.sign(np.sin(2 * math.pi * ys / who.strap_period))
+        if who.bag == "backpack":
+            mask = (
+                front
+                * _smooth((0.09 - np.abs(np.abs(side) - 0.55)) * pixels)
+                * _smooth((ys - 0.64) * self.canvas.unit)
+            )
+            mark(mask, who.bag_colour)
+            mark(mask * np.maximum(stripes, 0), (0.9, 0.9, 0.9))
+        if who.bag == "shoulder bag":
+            line = np.where(ahead > 0, side, -side) * 0.11 + (ys - 0.68) * 0.62
+            mask = _smooth((0.011 - np.abs(line)) * self.canvas.unit)
+            mark(mask, who.bag_colour)
+            mark(mask * np.maximum(stripes, 0) * 2, (0.9, 0.9, 0.9))
+
+    def neck(self) -> None:
+        lean = 2 * self.pose.lean
+        width = (0.031 if self.who.female else 0.037) * (0.5 + 0.5 * self.who.build)
+        shade = tuple(0.86 * c for c in self.who.skin)
+        self.limb([(lean * 0.30, 0.81), (lean * 0.36, 0.885)], [width * 1.15, width], shade, contact=0.0)
+
+    # arms
+
+    def arm(self, i: int) -> None:
+        who, side, build = self.who, self.sides[i], 0.45 + 0.55 * self.who.build
+        lean = 0.55 * self.pose.lean
+        points = [(x + lean, y) for x, y in map(self.flat, (side.shoulder, side.elbow, side.wrist))]
+        skin = [0.035 * build, 0.027 * build, 0.020]
+        (ex, ey), (wx, wy) = points[1:]
+        length = max(1e-4, math.hypot(wx - ex, wy - ey))
+        hand = (wx + 0.03 * (wx - ex) / max(length, 0.06), wy + 0.03 * (wy - ey) / max(length, 0.06))
+        self.limb([points[2], hand], [0.019, 0.017], who.skin)
+        loose = _LOOSE[who.upper]
+        if who.upper in ("tee", "dress"):
+            self.limb(points, skin, who.skin)
+            (sx, sy), f = points[0], 0.72 if who.upper == "tee" else 0.25
+            end = (sx + f * (ex - sx), sy + f * (ey - sy))
+            radii = [0.041 * build, 0.039 * build]
+            self.limb([points[0], end], radii, who.upper_colour, who.upper_pattern, flat_end=True)
+        else:
+            radii = [0.038 * build + loose * 0.6, 0.033 * build + loose * 0.6, 0.026 + loose * 0.5]
+            self.limb(points, radii, who.upper_colour, who.upper_pattern, flat_end=True)
+
+    # head
+
+    def head(self) -> None:
+        who, view = self.who, self.view
+        turn = self.yaw + self.pose.head
+        cos, sin = math.cos(turn), math.sin(turn)
+        x0 = 2 * self.pose.lean * 0.45 + 0.016 * view.sin
+        y0, rx, ry = 0.932, math.hypot(0.050 * cos, 0.058 * sin), 0.066
+        bald = who.hair_style == "bald"
+        if who.hair_style in ("bun", "ponytail"):
+            bx, by = x0 - 0.058 * sin, y0 + (0.045 if who.hair_style == "bun" else 0.025)
+            if cos > 0.3:
+                by += 0.03 if who.hair_style == "bun" else 0.0
+            _draw_ellipse(self.canvas, self.light, bx, by, 0.026, 0.024, who.hair)
+        if abs(cos) > 0.5 and who.hair_style not in ("bob", "long"):
+            for sign in (1, -1):
+                _draw_ellipse(
+                    self.canvas, self.light, x0 + sign * rx * 0.98, y0 - 0.006, 0.011, 0.017, who.skin, 0.0
+                )
+        volume = {
+            "short": 1.08,
+            "crop": 1.03,
+            "bald": 0.0,
+            "long": 1.12,
+            "bob": 1.18,
+            "ponytail": 1.05,
+            "bun": 1.05,
+        }[who.hair_style]
+        if volume and who.hat == "none":
+            lift = 0.006 * volume
+            _draw_ellipse(
+                self.canvas,
+                self.light,
+                x0 - 0.006 * sin,
+                y0 + lift + 0.004,
+                rx * volume,
+                ry * volume,
+                who.hair,
+                0.2,
+            )
+        found = _ellipse(self.canvas, x0, y0, rx, ry)
+        if found is None:
+            return
+        where, distance, nx, ny = found
+        if volume > 1.1:
+            distance = np.maximum(distance, 0 * distance)  # the hair hides the head's own outline, see below
+            distance = found[1]
+        out = np.sqrt(np.maximum(0, 1 - nx * nx - ny * ny))
+        hx, hz = nx * cos - out * sin, nx * sin + out * cos
+        sharp = self.canvas.unit * ry
+        face = _smooth((hz - 0.05 + 0.25 * np.minimum(ny, 0)) * sharp * 0.7) * _smooth(
+            (0.46 - 0.25 * np.abs(hx) - ny) * sharp
+        )
+        nape = {"short": -0.62, "crop": -0.55, "bun": -0.6, "ponytail": -0.6}.get(who.hair_style, -2.0)
+        skin = np.maximum(face, _smooth((nape - ny) * sharp))
+        if bald:
+            skin = np.ones_like(face)
+        paint = _rgb(who.hair) * (1 + 0.25 * np.maximum(0, ny - 0.2)) + skin * (
+            _rgb(who.skin) - _rgb(who.hair)
+        )
+        dark = self.features(hx, hz, ny, face)
+        paint = paint * (1 - dark)
+        mouth = face * np.exp(-((hx / 0.28) ** 2) - ((ny + 0.56) / 0.10) ** 2) * 0.55
+        paint = paint + mouth * (_rgb(who.skin) * _rgb((0.75, 0.45, 0.45)) - paint)
+        if who.beard:
+            area = (
+                face * _smooth((-0.30 - ny - 0.45 * (np.abs(hx) < 0.25) * (ny > -0.5)) * sharp * 0.7) * 0.75
+            )
+            paint = paint + area * (_rgb(who.hair) - paint)
+        self.canvas.fill(
+            where, distance, paint * self.light.on(np.clip(nx, -1, 1), ny * 0.5 + 0.5), 0.2 if bald else 0.1
+        )
+        if who.hat != "none":
+            self.hat(x0, y0, rx, ry, cos, sin)
+
+    def features(self, hx, hz, ny, face) -> np.ndarray:
+        """Darkness of eyes, brows and nose."""
+        ahead = face * (hz > 0)
+        eyes = np.exp(-(((np.abs(hx) - 0.38) / 0.17) ** 2) - ((ny + 0.02) / 0.10) ** 2)
+        brows = np.exp(-(((np.abs(hx) - 0.40) / 0.24) ** 2) - ((ny - 0.20) / 0.07) ** 2)
+        nose = np.exp(-(((hx - 0.06) / 0.10) ** 2) - ((ny + 0.26) / 0.14) ** 2)
+        return ahead * np.clip(0.72 * eyes + 0.45 * brows + 0.22 * nose, 0, 0.85)
+
+    def hat(self, x0, y0, rx, ry, cos, sin) -> None:
+        who = self.who
+        found = _ellipse(self.canvas, x0 - 0.003 * sin, y0 + 0.006, rx * 1.12, ry * 1.10)
+        if found is None:
+            return
+        where, distance, nx, ny = found
+        brim = 0.30 if who.hat == "cap" else 0.14
+        colour = _rgb(who.hat_colour) * self.light.on(np.clip(nx, -1, 1), 0.5 + 0.5 * ny)
+        if who.hat == "beanie":
+            colour = colour * (1 - 0.18 * (ny < brim + 0.28))
+        self.canvas.fill(where, np.maximum(distance, (brim - ny) * ry), colour, 0.15)
+        if who.hat == "cap" and cos > -0.35:
+            y = y0 + 0.30 * ry - 0.05 * self.view.pitch
+            a, b = (x0 + 0.035 * sin, y + 0.004), (x0 + 0.098 * sin, y - 0.030 * max(0.0, cos))
+            spread = 0.012 + 0.022 * abs(cos)
+            _draw_ellipse(
+                self.canvas,
+                self.light,
+                (a[0] + b[0]) / 2,
+                (a[1] + b[1]) / 2,
+                spread + abs(b[0] - a[0]) / 2 + 0.006,
+                0.010,
+                tuple(0.8 * c for c in who.hat_colour),
+            )
+
+    def long_hair(self) -> None:
+        who, view = self.who, self.view
+        x = 2 * self.pose.lean * 0.42 - 0.02 * view.sin
+        if who.hair_style == "long":
+            width = math.hypot(0.058 * view.cos, 0.040 * view.sin)
+            self.limb([(x, 0.93), (x - 0.012 * view.sin, 0.78)], [width, width * 0.92], who.hair)
+        elif who.hair_style == "bob":
+            width = math.hypot(0.060 * view.cos, 0.050 * view.sin)
+            self.limb([(x, 0.93), (x, 0.875)], [width, width], who.hair)
+        elif who.hair_style == "ponytail" and view.cos < 0.5:
+            x = x - 0.05 * view.sin
+            self.limb([(x, 0.95), (x - 0.012 * view.sin, 0.81)], [0.020, 0.012], who.hair)
+
+    # bags
+
+    def backpack(self) -> None:
+        if self.who.bag != "backpack":
+            return
+        x, _ = self.view.flat(0.0, 0.0, -0.115)
+        width = self.view.width(0.082, 0.05)
+        colour = self.who.bag_colour
+        self.limb([(x, 0.745), (x, 0.63)], [width * 0.92, width], colour)
+        if self.view.cos < 0.3:
+            pocket = tuple(0.82 * c for c in colour)
+            self.limb([(x, 0.625), (x, 0.60)], [width * 0.66, width * 0.66], pocket, contact=0.3)
+            self.limb(
+                [(x - width * 0.6, 0.70), (x + width * 0.6, 0.70)],
+                [0.005, 0.005],
+                tuple(0.6 * c for c in colour),
+                contact=0.0,
+            )
+
+    def carried_bag(self) -> None:
+        who, view = self.who, self.view
+        if who.bag == "shoulder bag":
+            spot = (0.125, 0.50, -0.01)
+        elif who.bag == "handbag":
+            hand = self.sides[1].wrist
+            spot = (hand[0] - 0.012, hand[1] - 0.12, hand[2])
+        else:
+            return
+        if view.near(spot[0], spot[2]) < -0.06:
+            return
+        x, y = view.flat(*spot)
+        half = math.hypot(0.035 * view.cos, 0.062 * view.sin)
+        if who.bag == "handbag":
+            top = self.flat(self.sides[1].wrist)
+            self.limb(
+                [(x - half * 0.6, y + 0.03), top, (x + half * 0.6, y + 0.03)],
+                [0.005] * 3,
+                tuple(0.7 * c for c in who.bag_colour),
+            )
+        self.limb([(x, y + 0.022), (x, y - 0.022)], [half * 0.95, half], who.bag_colour)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rendering
+
+
+def render(
+    pid: int,
+    camid: int,
+    index: int,
+    size: tuple[int, int] = (128, 64),
+    seed: int = 0,
+    modality: str = "visible",
+    distance: float = 1.0,
+    calibration: Calibration = DEFAULT,
+) -> np.ndarray:
+    """Draw image ``index`` of identity ``pid`` as camera ``camid`` sees it.
+
+    A camera ``distance`` times farther away sees the same scene through its lens at `native_size` pixels: optical
+    blur, area sampling, sensor noise and JPEG compression at that size; the result is resized back to ``size`` with
+    bilinear interpolation. ``distance=1`` with the same other arguments is therefore the HR truth of that image.
+
+    Args:
+        pid: identity, >= 0. camid: camera, >= 1. index: number of the image of that identity and camera, >= 0.
+        size: (H, W) in pixels, at least (16, 8).
+        seed: which population and which cameras.
+        modality: "visible", or "thermal" (body heat, three equal channels).
+        distance: >= 1; 1 = high resolution.
+        calibration: how hard the set is.
+
+    Returns:
+        uint8 (H, W, 3) RGB; the same on every call and in every process.
+
+    Raises:
+        DatasetError: an argument is out of its range.
+    """
+    _check_image(pid, camid, index, size, seed, modality, distance)
+    thermal = modality == "thermal"
+    draw = numpy_generator(seed, "synth", "image", pid, camid, index)
+    scene = _scene(pid, camid, size, seed, thermal, calibration, draw)
+    sensor = numpy_generator(seed, "synth", "sensor", pid, camid, index, modality)
+    noise = camera(camid, seed, calibration).noise * (1.5 if thermal else 1.0)
+    if distance == 1:
+        return _digitise(scene, noise, sensor, thermal)
+    return _far(scene, native_size(size, distance), distance, noise, sensor, thermal)
+
+
+def native_size(size: tuple[int, int], distance: float) -> tuple[int, int]:
+    """Return the (height, width) in pixels at which a camera ``distance`` times farther away sees a person."""
+    return max(4, round(size[0] / distance)), max(2, round(size[1] / distance))
+
+
+def _scene(pid, camid, size, seed, thermal, calibration, draw) -> np.ndarray:
+    """The noise-free image, float32 (3, H, W) about 0..1."""
+    height, width = size
+    who, eye = person(pid, seed, calibration), camera(camid, seed, calibration)
+    pose = _pose(draw, calibration.pose_variation)
+    yaw = eye.yaw + eye.spread * float(draw.normal()) + (math.pi if draw.random() < 0.25 else 0.0)
+    scale = _FIGURE * height * who.height * (1 + eye.crop * float(draw.normal()))
+    x0 = width * (0.5 + 1.5 * eye.crop * float(draw.normal()))
+    ground = height * (0.955 + 0.5 * eye.crop * float(draw.normal()))
+    place = _backdrop(camid, seed, (height, width))
+    top = int(draw.integers(0, place.shape[1] - height + 1))
+    left = int(draw.integers(0, place.shape[2] - width + 1))
+    flicker = 1 + 0.03 * float(draw.normal())
+    rgb = place[:, top : top + height, left : left + width].copy()
+    light = _Light(eye.light, eye.contrast)
+    if thermal:
+        who, light = _thermal(who), _Light(0.0, 0.7)
+        rgb[:] = 0.10 + 0.22 * rgb.mean(0)
+    view = _View(math.cos(yaw), math.sin(yaw), eye.pitch)
+    low = min(min(view.flat(*j)[1] for j in (s.ankle, s.toe)) for s in _skeleton(who, pose)) - 0.02
+    canvas = _Canvas(rgb, scale, x0, ground + low * scale)
+    _cast_shadow(canvas, eye.light, low, 0.1 if thermal else 0.38)
+    _Figure(canvas, who, view, pose, light, yaw).draw()
+    if thermal:
+        return _blur(rgb, 0.12)
+    rgb = _blur(rgb, eye.blur)
+    grey = rgb.mean(0)
+    rgb = grey + eye.saturation * (rgb - grey)
+    return rgb * (_rgb(eye.gains) * flicker) + eye.lift
+
+
+def _cast_shadow(canvas: _Canvas, light: float, low: float, strength: float) -> None:
+    for x, rx, ry, share in ((-0.10 * light, 0.20, 0.035, 1.0), (-0.02 * light, 0.12, 0.022, 0.8)):
+        found = canvas.window(x - rx, x + rx, low + 0.02 - ry, low + 0.02 + ry)
+        if found is not None:
+            where, xs, ys = found
+            inside = 1 - ((xs - x) / rx) ** 2 - ((ys - low - 0.02) / ry) ** 2
+            canvas.rgb[where] *= 1 - strength * share * np.clip(inside, 0, 1)
+
+
+def _blur(rgb: np.ndarray, weight: float) -> np.ndarray:
+    """Three-tap lens blur in both directions, ``weight`` to each neighbour."""
+    if weight <= 0:
+        return rgb
+    rows = rgb * (1 - 2 * weight)
+    rows[:, 1:] += weight * rgb[:, :-1]
+    rows[:, :-1] += weight * rgb[:, 1:]
+    rows[:, 0] += weight * rgb[:, 0]
+    rows[:, -1] += weight * rgb[:, -1]
+    both = rows * (1 - 2 * weight)
+    both[..., 1:] += weight * rows[..., :-1]
+    both[..., :-1] += weight * rows[..., 1:]
+    both[..., 0] += weight * rows[..., 0]
+    both[..., -1] += weight * rows[..., -1]
+    return both
+
+
+def _digitise(scene: np.ndarray, noise: float, sensor: np.random.Generator, thermal: bool) -> np.ndarray:
+    """Add sensor noise and round to uint8 (H, W, 3)."""
+    shape = (1, *scene.shape[1:]) if thermal else scene.shape
+    scene = scene + noise * sensor.standard_normal(shape, np.float32)
+    return np.ascontiguousarray((np.clip(scene, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _far(scene, native, distance, noise, sensor, thermal) -> np.ndarray:
+    """What a far camera records: lens blur, area sampling, noise and compression at ``native`` size."""
+    height, width = scene.shape[1:]
+    for _ in range(max(1, round(distance))):
+        scene = _blur(scene, 0.10)
+    planes = [Image.fromarray(plane).resize(native[::-1], Image.Resampling.BOX) for plane in scene]
+    small = _digitise(np.stack([np.asarray(p) for p in planes]), noise, sensor, thermal)
+    file = io.BytesIO()
+    Image.fromarray(small).save(file, "JPEG", quality=int(sensor.integers(60, 91)), subsampling=2)
+    with Image.open(file) as image:
+        big = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    return np.repeat(big[..., :1], 3, axis=2) if thermal else big
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data sets
+
+_PATH = re.compile(
+    r"(?P<folder>.+)/p(?P<pid>\d+)_c(?P<camid>\d+)(?P<thermal>t?)_i(?P<index>\d+)(?:_d(?P<distance>\d+))?\.png"
+)
+
+
+@dataclass(frozen=True)
+class SynthReader:
+    """Renders the virtual path of a synthetic set; can be pickled. ``folder`` names version, seed and calibration."""
+
+    seed: int = 0
+    calibration: Calibration = DEFAULT
+
+    @property
+    def folder(self) -> str:
+        """First part of every path: another generator version, seed or calibration gives other paths."""
+        changed = ""
+        if self.calibration != DEFAULT:
+            changed = (
+                "-" + hashlib.sha256(repr(sorted(asdict(self.calibration).items())).encode()).hexdigest()[:8]
+            )
+        return f"synth-v{GENERATOR_VERSION}{changed}/s{self.seed}"
+
+    def path(self, pid: int, camid: int, index: int, modality: str = "visible", distance: float = 1.0) -> str:
+        """Return the virtual path of an image; ``distance`` is kept to 1/100."""
+        far = "" if distance == 1 else f"_d{round(100 * distance)}"
+        return (
+            f"{self.folder}/p{pid:04d}_c{camid}{'t' if modality == 'thermal' else ''}_i{index:02d}{far}.png"
+        )
+
+    def __call__(self, path: str, size: tuple[int, int]) -> np.ndarray:
+        """Render ``path`` at ``size`` = (H, W): uint8 (H, W, 3).
+
+        Raises:
+            DatasetError: the path is not one of this generator's, with this seed and calibration.
+        """
+        match = _PATH.fullmatch(str(path))
+        if match is None or match["folder"] != self.folder:
+            raise DatasetError(
+                f"synth has no image {path}; expected a path like {self.path(3, 2, 1)}, taken from the table"
+            )
+        modality = "thermal" if match["thermal"] else "visible"
+        distance = int(match["distance"] or 100) / 100
+        image = (int(match["pid"]), int(match["camid"]), int(match["index"]))
+        return render(*image, size, self.seed, modality, distance, self.calibration)
+
+
+def truth_path(path: str) -> str:
+    """Return the path of the HR truth of a genuine LR image (the same path for an HR image)."""
+    return re.sub(r"_d\d+\.png$", ".png", path)
+
+
+def synth(
+    identities: int = 240,
+    cameras: int = 4,
+    images_per_camera: int = 3,
+    seed: int = 0,
+    size: tuple[int, int] = (128, 64),
+    calibration: Calibration = DEFAULT,
+    root: str | Path | None = None,
+) -> ReIDDataset:
+    """Build the synthetic data set: every identity seen by every camera, 10 random splits in halves.
+
+    The table is sorted by pid, camid and index. Splits keep the identities of one look group together, so that an
+    identity's look-alikes are always in the same part.
+
+    Args:
+        identities: number of identities, at least 2 look groups.
+        cameras: number of cameras, at least 2.
+        images_per_camera: images of each identity in each camera.
+        seed: which population, cameras and splits.
+        size: (H, W) in pixels of an image.
+        calibration: how hard the set is.
+        root: must stay None: nothing is on disk.
+
+    Raises:
+        DatasetError: an option is out of its range, or a root is given.
+    """
+    reader = _check_options("synth", root, identities, cameras, images_per_camera, seed, size, calibration)
+    rows = [
+        (reader.path(pid, camid, index), pid, camid)
+        for pid in range(identities)
+        for camid in range(1, cameras + 1)
+        for index in range(images_per_camera)
+    ]
+    return _dataset("synth", reader, rows, ("path", "pid", "camid"), size)
+
+
+def synth_caviar(
+    identities: int = 120,
+    images_per_camera: int = 8,
+    distances: tuple[float, float] = (2.0, 4.0),
+    seed: int = 0,
+    size: tuple[int, int] = (128, 64),
+    calibration: Calibration = DEFAULT,
+    root: str | Path | None = None,
+) -> ReIDDataset:
+    """Build the CAVIAR-like set: camera 1 is near (HR), camera 2 far, with genuine optical low resolution.
+
+    The table also has ``height`` and ``width``, the native size in pixels, and ``distance``. ``read(truth_path(path))``
+    is the HR truth of an LR image.
+
+    Args:
+        distances: smallest and largest distance of the far camera, between 1.05 and 16; drawn per image.
+        (others): as `synth`.
+
+    Raises:
+        DatasetError: an option is out of its range, or a root is given.
+    """
+    reader = _check_options("synth-caviar", root, identities, 2, images_per_camera, seed, size, calibration)
+    if len(distances) != 2 or not 1.05 <= distances[0] <= distances[1] <= 16:
+        raise DatasetError(
+            f"synth-caviar: distances must be two ascending numbers between 1.05 and 16, found {distances}"
+        )
+    rows = []
+    for pid in range(identities):
+        far = numpy_generator(seed, "synth-caviar", "distance", pid).uniform(*distances, images_per_camera)
+        for camid, distance in ((1, np.ones(images_per_camera)), (2, far.round(2))):
+            for index, d in enumerate(distance.tolist()):
+                rows.append(
+                    (reader.path(pid, camid, index, distance=d), pid, camid, *native_size(size, d), d)
+                )
+    columns = ("path", "pid", "camid", "height", "width", "distance")
+    return _dataset("synth-caviar", reader, rows, columns, size, genuine_lr_camid=2)
+
+
+def synth_thermal(
+    identities: int = 120,
+    cameras: int = 4,
+    images_per_camera: int = 3,
+    seed: int = 0,
+    size: tuple[int, int] = (128, 64),
+    calibration: Calibration = DEFAULT,
+    root: str | Path | None = None,
+) -> ReIDDataset:
+    """Build the cross-modality set: the first half of the cameras is visible, the second half thermal.
+
+    The table also has ``modality`` ("visible" or "thermal"). Options as `synth`.
+
+    Raises:
+        DatasetError: an option is out of its range, or a root is given.
+    """
+    reader = _check_options(
+        "synth-thermal", root, identities, cameras, images_per_camera, seed, size, calibration
+    )
+    rows = []
+    for pid in range(identities):
+        for camid in range(1, cameras + 1):
+            modality = MODALITIES[camid > cameras // 2]
+            rows += [
+                (reader.path(pid, camid, i, modality), pid, camid, modality) for i in range(images_per_camera)
+            ]
+    return _dataset("synth-thermal", reader, rows, ("path", "pid", "camid", "modality"), size)
+
+
+def _dataset(name, reader, rows, columns, size, **options) -> ReIDDataset:
+    table = pd.DataFrame(rows, columns=list(columns))
+    splits = _splits(name, sorted(set(table["pid"])), reader)
+    return ReIDDataset(
+        name, table, splits, tuple(size), reader=reader, note="synthetic images, no real person", **options
+    )
+
+
+def _splits(name: str, pids: list[int], reader: SynthReader) -> tuple[Split, ...]:
+    """Ten random splits of the look groups in halves, as splits of identities."""
+    groups: dict[int, list[int]] = {}
+    for pid in pids:
+        groups.setdefault(pid // reader.calibration.identities_per_look, []).append(pid)
+
+    def members(looks: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(pid for look in looks for pid in groups[look])
+
+    drawn = random_splits(list(groups), len(groups) // 2, 10, reader.seed, name)
+    return tuple(Split(members(s.train_pids), members(s.test_pids)) for s in drawn)
+
+
+def _check_size(size) -> None:
+    if len(size) != 2 or not (_is_count(size[0], 16) and _is_count(size[1], 8)):
+        raise DatasetError(f"size must be (height, width) in whole pixels, at least (16, 8), found {size}")
+
+
+def _check_image(pid, camid, index, size, seed, modality, distance) -> None:
+    for name, value, least in (("pid", pid, 0), ("camid", camid, 1), ("index", index, 0), ("seed", seed, 0)):
+        if not _is_count(value, least):
+            raise DatasetError(f"{name} must be an integer >= {least}, found {value!r}")
+    _check_size(size)
+    if modality not in MODALITIES:
+        raise DatasetError(f"modality must be one of {', '.join(MODALITIES)}, found {modality!r}")
+    if not 1 <= distance <= 16:
+        raise DatasetError(f"distance must be between 1 (high resolution) and 16, found {distance}")
+
+
+def _check_options(
+    name, root, identities, cameras, images_per_camera, seed, size, calibration
+) -> SynthReader:
+    if root is not None:
+        raise DatasetError(
+            f"{name} is drawn, not read from disk: expected no root, found {root}; leave root out"
+        )
+    least = 2 * calibration.identities_per_look
+    wanted = (
+        ("identities", identities, least),
+        ("cameras", cameras, 2),
+        ("images_per_camera", images_per_camera, 1),
+        ("seed", seed, 0),
+    )
+    for option, value, minimum in wanted:
+        if not _is_count(value, minimum):
+            raise DatasetError(f"{name}: {option} must be an integer >= {minimum}, found {value!r}")
+    _check_size(size)
+    return SynthReader(seed, calibration)
