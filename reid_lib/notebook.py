@@ -1,0 +1,215 @@
+"""What the set-up cell of every notebook calls: check the parameters, load the data, say what numbers mean.
+
+run = start("02_metrics_and_baselines", profile=profile, dataset=dataset, data_root=data_root, seeds=seeds)
+run.banner()
+...
+run.save(rows, "baselines")
+run.figure(fig, "baselines_fig_cmc")
+...
+run.finish()
+"""
+
+import html
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from reid_lib import datasets
+from reid_lib.datasets.records import ReIDDataset
+from reid_lib.reporting import figures, results
+from reid_lib.training.run import pick_device
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+    from matplotlib.figure import Figure
+
+PROFILE_VARIABLE = "REID_LIB_PROFILE"
+
+# What a smaller profile changes in the built-in data; `datasets.load` has the defaults.
+SYNTH_OPTIONS = {
+    "smoke": {"identities": 24, "size": (64, 32)},
+    "demo": {},
+    "paper": {"size": (256, 128)},
+}
+
+_MEANING = {
+    "smoke": "A smoke run: everything is computed, on so little data that the numbers mean nothing.",
+    "demo": "A demo run: small networks, few epochs. Compare its methods with one another, not with a paper.",
+    "paper": "The papers' own settings.",
+}
+
+
+@dataclass(eq=False)
+class Run:
+    """One notebook's run: what it works on, and where its results go.
+
+    Attributes:
+        name: the notebook's name without suffix.
+        profile: "smoke", "demo" or "paper".
+        dataset_name: as `datasets.load` takes it.
+        dataset: the loaded data set.
+        device: the CUDA device if there is one, else the CPU.
+        seeds: at least one, each >= 0.
+        folder: results/<profile>/<dataset_name>; it can be written to.
+        other: further parameters, kept with the results.
+    """
+
+    name: str
+    profile: str
+    dataset_name: str
+    dataset: ReIDDataset
+    device: torch.device
+    seeds: tuple[int, ...]
+    folder: Path
+    other: dict[str, object] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic, repr=False)
+    _written: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the people are drawn, not photographed."""
+        return _is_synthetic(self.dataset_name)
+
+    def banner(self) -> "HTML":
+        """Return, for the top of the notebook, on what and how its numbers are measured."""
+        from IPython.display import HTML
+
+        lines = [f"<b>Profile {self.profile}, data set {html.escape(self.dataset_name)}.</b>"]
+        if self.synthetic:
+            lines.append("Measured on synthetic people: no number here is comparable to a benchmark's.")
+        lines += [_MEANING[self.profile], html.escape(self.dataset.note)]
+        style = "border-left: 4px solid #c77700; padding: 0.4em 0.8em; margin: 0.5em 0"
+        return HTML(f'<div style="{style}">{" ".join(line for line in lines if line)}</div>')
+
+    def save(self, rows: results.Rows, paper: str) -> None:
+        """Write measured rows at once into ``<paper>.csv`` of the folder, with their provenance.
+
+        Rows of the same artefact, method, setting, metric and seed are replaced, all others stay.
+
+        Raises:
+            ResultsError: the rows do not follow the schema; nothing is written then.
+        """
+        path = results.write(rows, self.profile, self.dataset_name, paper, self._provenance())
+        self._written.append(path.name)
+
+    def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:
+        """Show a figure and save it as ``<name>.png`` in the folder.
+
+        Args:
+            fig: a matplotlib figure; it is closed.
+            name: file name without suffix, `Artefact.stem` for a paper's figure.
+            people: whether it shows images of persons: real ones are shown here but never saved.
+        """
+        from IPython.display import display
+        from matplotlib import pyplot
+
+        if self.synthetic or not people:
+            figures.save(fig, self.folder / f"{name}.png")
+            self._written.append(f"{name}.png")
+        display(fig)
+        pyplot.close(fig)
+
+    def finish(self) -> pd.DataFrame:
+        """Write ``<name>.run.json``, the sign that the notebook ran through; return it as a small table."""
+        record = self._provenance() | {"notebook": self.name, "written": sorted(set(self._written))}
+        path = self.folder / f"{self.name}.run.json"
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        part.replace(path)
+        versions = record["versions"]
+        shown = {
+            "commit": (record["commit"] or "not in git")[:12] + (" with changes" if record["dirty"] else ""),
+            "profile, data set": f"{self.profile}, {self.dataset_name}",
+            "seeds": ", ".join(map(str, self.seeds)),
+            "data fingerprint": record["data_fingerprint"],
+            "Python, torch": f"{versions['python']}, {versions.get('torch')}",
+            "hardware": record["hardware"]["gpu"] or record["hardware"]["cpu"],
+            "threads": str(torch.get_num_threads()),
+            "seconds": f"{record['seconds']:.0f}",
+            "written": ", ".join(record["written"]) or "nothing",
+        }
+        return pd.DataFrame({"value": shown}).rename_axis("provenance")
+
+    def _provenance(self) -> dict[str, object]:
+        parameters = {
+            "notebook": self.name,
+            "profile": self.profile,
+            "dataset": self.dataset_name,
+            "seeds": list(self.seeds),
+            "threads": torch.get_num_threads(),
+            **self.other,
+        }
+        gpu = torch.cuda.get_device_name() if self.device.type == "cuda" else None
+        seconds = time.monotonic() - self._started
+        return results.provenance(parameters, self.dataset.fingerprint(), seconds, gpu)
+
+
+def start(
+    name: str,
+    *,
+    profile: str,
+    dataset: str,
+    data_root: str = "",
+    seeds: Sequence[int] = (0,),
+    **other: object,
+) -> Run:
+    """Check a notebook's parameters and load its data.
+
+    Args:
+        name: the notebook's name without suffix; `Run.finish` names its file after it.
+        profile: "smoke", "demo" or "paper"; the environment variable REID_LIB_PROFILE, when set, wins.
+        dataset: a name that `datasets.load` takes.
+        data_root: the benchmark's folder; empty for the synthetic sets.
+        seeds: one or more integers >= 0.
+        other: further parameters of the notebook, kept with its results.
+
+    Raises:
+        ValueError: a parameter is not what it should be.
+        DatasetError: the data set is unknown or not complete.
+        ResultsError: the results folder cannot be written (found now, not after the work).
+    """
+    profile = os.environ.get(PROFILE_VARIABLE) or profile
+    folder = results.folder(profile, dataset)
+    seeds = _checked_seeds(seeds)
+    if profile == "paper" and not torch.cuda.is_available():
+        raise ValueError(
+            'profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU'
+        )
+    results.check_writable(folder)
+    options = SYNTH_OPTIONS[profile] if _is_synthetic(dataset) else {}
+    loaded = datasets.load(dataset, _checked_root(dataset, data_root), **options)
+    if "OMP_NUM_THREADS" not in os.environ:
+        # sums depend on how many threads share them: one number per machine, which the provenance records
+        torch.set_num_threads(_usable_cores())
+    figures.use_style()
+    return Run(name, profile, dataset, loaded, pick_device(), seeds, folder, dict(other))
+
+
+def _is_synthetic(dataset: str) -> bool:
+    return dataset.split("-")[0] == "synth"
+
+
+def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, int) or not seeds or any(not isinstance(s, int) or s < 0 for s in seeds):
+        raise ValueError(f"seeds must be one or more integers >= 0, for example (0, 1, 2), found {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must differ from one another, found {tuple(seeds)}")
+    return tuple(seeds)
+
+
+def _checked_root(dataset: str, data_root: str) -> str | None:
+    if data_root and _is_synthetic(dataset):
+        raise ValueError(f"{dataset} is drawn, it has no folder: leave data_root empty, found {data_root!r}")
+    return data_root or None
+
+
+def _usable_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

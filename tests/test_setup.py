@@ -1,0 +1,87 @@
+"""pyproject.toml, environment.yml, the Makefile and the README say the same."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge's name differs
+ONLY_CONDA = {"pip"}
+
+
+def _bounds(requirements: list[str]) -> dict[str, str]:
+    """Return {name: version bounds} of requirements like "torch>=2.8"."""
+    split = [re.fullmatch(r"([A-Za-z0-9_.-]+?)\s*([<>=!~].*)?", text).groups() for text in requirements]
+    return {name: bound or "" for name, bound in split}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_conda_environment_has_the_same_dependencies(project: dict) -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = _bounds([entry for entry in environment["dependencies"] if isinstance(entry, str)])
+    python = conda.pop("python")
+    wanted = _bounds(project["dependencies"] + project["optional-dependencies"]["dev"])
+    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in wanted.items()}
+
+    assert python == project["requires-python"]
+    assert {name: bound for name, bound in conda.items() if name not in ONLY_CONDA} == wanted
+    assert environment["channels"] == ["conda-forge"]
+    assert {"pip": ["-e ."]} in environment["dependencies"]
+
+
+def test_the_extras_of_the_design_exist(project: dict) -> None:
+    assert set(project["optional-dependencies"]) == {"dev", "vit", "sr", "slurm"}
+
+
+@pytest.mark.parametrize("target", ["reproduce", "test", "lint", "lab", "clean", "benchmarks"])
+def test_the_makefile_has_the_target(target: str) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ".venv" in done.stdout or target == "clean"
+
+
+def test_an_old_python_is_refused_with_a_clear_message(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    old = tmp_path / "oldpython"
+    old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.9.6;; *) exit 1;; esac\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", "lint", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "Python 3.11, 3.12 or 3.13 is needed" in done.stderr
+    assert "is Python 3.9.6" in done.stderr
+    assert "make lint PYTHON=python3.13" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_continuous_integration_runs_make_test(project: dict) -> None:
+    run = ROOT / ".ci" / "run"
+    assert run.stat().st_mode & 0o111
+    assert "make test" in run.read_text()
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
+    assert workflow["strategy"]["matrix"]["os"] == ["ubuntu-latest", "macos-latest"]
+    assert workflow["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
+    assert any("make test" in step.get("run", "") for step in workflow["steps"])
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert (3, 11) <= sys.version_info[:2] <= (3, 13)
+
+
+def test_the_citation_names_the_version(project: dict) -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
