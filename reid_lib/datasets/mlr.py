@@ -6,7 +6,7 @@ per identity, drawn from another camera than the query's (single-shot); results 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +118,55 @@ def trials(
     return drawn
 
 
-def split_trials(dataset: ReIDDataset, rates: Sequence[int] = MLR_RATES, seed: int = 0) -> list[Trial]:
+def split_trials(
+    dataset: ReIDDataset, rates: Sequence[int] = MLR_RATES, seed: int = 0, simulate: bool | None = None
+) -> list[Trial]:
     """One trial on each split of the data set: what "10 random splits" means in the papers' tables."""
-    return [trials(dataset, split, rates, n=1, seed=seed)[0] for split in range(len(dataset.splits))]
+    return [trials(dataset, split, rates, 1, seed, simulate)[0] for split in range(len(dataset.splits))]
+
+
+def settings(
+    dataset: ReIDDataset,
+    rates: Sequence[int] = (1, 2, 3, 4, 8),
+    mlr_rates: Sequence[int] = MLR_RATES,
+    n: int = 10,
+    seed: int = 0,
+    every_split: bool = False,
+) -> dict[str, list[Trial]]:
+    """Return the trials of each setting that a robustness table has: one rate for all queries, and MLR.
+
+    The names are "HR->HR" (rate 1), "r = 2", ... and "MLR {2,3,4}". All settings share their gallery images. On a set
+    with genuine LR images the LR camera's images are the queries throughout: "genuine LR" leaves them as they are (the
+    papers' protocol for CAVIAR), "genuine LR, r = 2" down-samples them further; no HR image of another camera exists
+    there, so its "HR->HR, same camera" takes other images of the HR camera and is easier than any real task.
+
+    Args:
+        dataset: the data set.
+        rates: rates of the settings with one rate; 1 is HR.
+        mlr_rates: rates of the MLR setting.
+        n: trials on the first split; not used with ``every_split``.
+        seed: seed of every draw.
+        every_split: one trial on each split instead of ``n`` on the first.
+    """
+
+    def draw(drawn_rates: Sequence[int], simulate: bool = True) -> list[Trial]:
+        if every_split:
+            return split_trials(dataset, drawn_rates, seed, simulate)
+        return trials(dataset, 0, drawn_rates, n, seed, simulate)
+
+    if dataset.genuine_lr_camid is None:
+        named = {"HR->HR" if rate == 1 else f"r = {rate}": draw((rate,)) for rate in rates}
+        return {**named, f"MLR {{{','.join(map(str, mlr_rates))}}}": draw(mlr_rates)}
+    genuine = draw((1,), simulate=False)
+    further = {f"genuine LR, r = {rate}": draw((rate,)) for rate in rates if rate > 1}
+    return {"HR->HR, same camera": [_same_camera(t) for t in genuine], "genuine LR": genuine, **further}
+
+
+def _same_camera(trial: Trial) -> Trial:
+    """Replace the queries of a trial by the HR camera's images that are not in its gallery."""
+    test = trial.dataset.part("test", trial.split)
+    hr = test[test["camid"] != trial.dataset.genuine_lr_camid].drop(index=trial.gallery.index)
+    return replace(trial, query=hr[["path", "pid", "camid"]].assign(rate=1))
 
 
 def lr_camera(dataset: ReIDDataset, table: pd.DataFrame, split: int = 0, seed: int = 0) -> pd.Series:

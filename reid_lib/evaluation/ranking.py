@@ -244,6 +244,17 @@ def evaluate(
     return Evaluation(per_trial, summarise(per_trial))
 
 
+def evaluate_settings(matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any) -> dict[str, Evaluation]:
+    """Evaluate several settings (`mlr.settings`) at once: an image that they share is embedded once.
+
+    ``options`` are those of `evaluate`.
+    """
+    names = [name for name, trials in settings.items() for _ in trials]
+    together = evaluate(matcher, [trial for trials in settings.values() for trial in trials], **options).per_trial
+    parts = {name: together[[n == name for n in names]].reset_index(drop=True) for name in settings}
+    return {name: Evaluation(part, summarise(part)) for name, part in parts.items()}
+
+
 def embed_queries(
     matcher: Matcher,
     store: ImageStore,

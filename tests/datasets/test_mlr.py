@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reid_lib.datasets.mlr import Trial, split_trials, trials
+from reid_lib.datasets.mlr import Trial, settings, split_trials, trials
 from reid_lib.datasets.records import DatasetError, ReIDDataset, Split
 
 
@@ -78,6 +78,27 @@ def test_split_trials_gives_one_trial_per_split() -> None:
     first, second = split_trials(small_dataset())
     assert (first.split, second.split) == (0, 1)
     assert not set(first.query["pid"]) & set(second.query["pid"])
+
+
+def test_settings_share_their_galleries() -> None:
+    drawn = settings(small_dataset(), rates=(1, 2, 8), n=2)
+    assert list(drawn) == ["HR->HR", "r = 2", "r = 8", "MLR {2,3,4}"]
+    assert set(drawn["r = 8"][1].query["rate"]) == {8}
+    assert all(drawn["HR->HR"][1].gallery.equals(trials_[1].gallery) for trials_ in drawn.values())
+
+
+def test_settings_on_every_split() -> None:
+    drawn = settings(small_dataset(), every_split=True)["HR->HR"]
+    assert [trial.split for trial in drawn] == [0, 1]
+
+
+def test_settings_of_a_genuine_set() -> None:
+    drawn = settings(small_dataset(2, genuine_lr_camid=2), rates=(1, 2), n=1)
+    assert list(drawn) == ["HR->HR, same camera", "genuine LR", "genuine LR, r = 2"]
+    same = drawn["HR->HR, same camera"][0]
+    assert set(same.query["camid"]) == {1}
+    assert not set(same.query.index) & set(same.gallery.index)
+    assert len(same.query) == 10 * 2  # three HR images of each identity, one of them in the gallery
 
 
 def test_csv_round_trip(tmp_path: Path) -> None:

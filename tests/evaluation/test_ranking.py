@@ -6,10 +6,10 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from reid_lib.datasets.mlr import trials
+from reid_lib.datasets.mlr import settings, trials
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
-from reid_lib.evaluation.ranking import euclidean, evaluate, interval, rank_metrics
+from reid_lib.evaluation.ranking import euclidean, evaluate, evaluate_settings, interval, rank_metrics
 from reid_lib.seeds import numpy_generator
 
 
@@ -194,6 +194,13 @@ def test_evaluate_embeds_an_image_once_per_rate(noise_people: ReIDDataset) -> No
     evaluate(matcher, trials(noise_people, rates=(2,), n=10), batch_size=7, progress=False)
     n_query = 29  # one image per identity and camera
     assert matcher.seen <= n_query + 2 * 29
+
+
+def test_settings_together_equal_each_alone(noise_people: ReIDDataset) -> None:
+    drawn = settings(noise_people, rates=(1, 4), n=2)
+    assert list(drawn) == ["HR->HR", "r = 4", "MLR {2,3,4}"]
+    for name, result in evaluate_settings(Pixels(), drawn, progress=False).items():
+        assert result.per_trial.equals(evaluate(Pixels(), drawn[name], progress=False).per_trial)
 
 
 def test_kernel_reaches_the_queries(noise_people: ReIDDataset) -> None:

@@ -1,0 +1,194 @@
+"""Speed as ratios against the plain way, measured in one run: ``python -m reid_lib.benchmarks [NAME ...]``.
+
+CPU seconds are the process's own (all threads), so a busy machine changes them little. The real CUHK03 images take part
+when their folder is named in REID_LIB_DATA (as ``cuhk03_detected_64x128`` inside it); else synthetic ones are written
+as JPEGs to a temporary folder.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from reid_lib.datasets import load
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.records import ReIDDataset, read_image
+from reid_lib.evaluation.ranking import rank_metrics
+from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
+from reid_lib.seeds import numpy_generator, torch_generator
+from reid_lib.training.baseline import Baseline, BaselineConfig, build_backbone, train
+from reid_lib.training.run import initialise
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of the report: what was measured, the value with its unit, and the bound it should keep."""
+
+    what: str
+    value: float
+    unit: str
+    bound: str
+    kept: bool
+    detail: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok  " if self.kept else "MISS"
+        return f"{mark} {self.what:<58} {self.value:>10.1f} {self.unit:<14} ({self.bound})  {self.detail}"
+
+
+def seconds(work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time) -> float:
+    """Return the smallest time of ``repeat`` calls of ``work``."""
+    times = []
+    for _ in range(repeat):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return min(times)
+
+
+def ranking() -> list[Measurement]:
+    """Market-1501's size: 3,368 queries, 15,913 gallery images of 751 people, 6 cameras."""
+    n_query, n_gallery = 3368, 15913
+    distances = torch.empty(n_query, n_gallery).uniform_(generator=torch_generator(0, "ranking"))
+    draw = numpy_generator(0, "ranking")
+    ids = [draw.integers(0, 751, n) for n in (n_query, n_gallery)] + [draw.integers(0, 6, n) for n in (n_query, n_gallery)]
+    small = distances[:8].clone()
+    rank_metrics(small, ids[0][:8], ids[1], ids[2][:8], ids[3])  # first use loads libraries
+    before = _peak_memory()
+    ours = seconds(lambda: rank_metrics(distances, *ids))
+    memory = _peak_memory() - before
+    ours = min(ours, seconds(lambda: rank_metrics(distances, *ids), repeat=2))
+    array = distances.numpy()
+    plain = seconds(lambda: [np.argsort(array[i : i + 256], axis=1) for i in range(0, n_query, 256)])
+    return [
+        _at_least("ranking 3,368 x 15,913: CPU of NumPy's argsort alone / ours", plain / ours, "times", 8, f"{ours:.2f} s"),
+        _at_most("ranking 3,368 x 15,913: memory above the input", memory / 1e6, "MB", 50),
+    ]
+
+
+def image_store() -> list[Measurement]:
+    """An epoch in batches of 64, decoded from JPEG each time or read from the image store."""
+    with tempfile.TemporaryDirectory() as temporary:
+        dataset = _cuhk03() or _synthetic_jpegs(Path(temporary))
+        store, order = open_store(dataset), numpy_generator(0, "epoch").permutation(len(dataset))
+        batches = [order[i : i + 64] for i in range(0, len(order), 64)]
+        paths = [Path(dataset.root) / path for path in dataset.table["path"]]
+
+        def decode() -> None:
+            for batch in batches:
+                images = np.stack([read_image(paths[row], dataset.size) for row in batch])
+                torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+        def read() -> None:
+            for batch in batches:
+                store.batch(batch)
+
+        plain, ours = seconds(decode), seconds(read, repeat=3)
+        detail = f"{dataset.name}, {len(dataset):,} images, {ours:.2f} s"
+        return [_at_least("an epoch: CPU of decoding JPEGs / image store", plain / ours, "times", 10, detail)]
+
+
+def synth() -> list[Measurement]:
+    """Synthetic pedestrians on one core."""
+    dataset = load("synth")
+    paths = dataset.table["path"].sample(200, random_state=0).tolist()
+    dataset.read(paths[0])
+    taken = seconds(lambda: [dataset.read(path) for path in paths])
+    return [_at_least("synth at 128 x 64, one core", len(paths) / taken, "images/s", 150)]
+
+
+def baseline() -> list[Measurement]:
+    """The baseline's loop against a bare PyTorch step of the same network and losses on ready inputs."""
+    cuda = torch.cuda.is_available()
+    profile, size = ("paper", (256, 128)) if cuda else ("demo", (128, 64))
+    dataset = load("synth", size=size)
+    config = BaselineConfig.for_profile(profile, epochs=2)
+    device = torch.device("cuda" if cuda else "cpu")
+    open_store(dataset)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, dataset, folder=folder, progress=False)
+        history = next(Path(folder).glob("*/history.csv")).read_text().splitlines()
+    loop = float(history[-1].rsplit(",", 1)[1])
+    bare = _bare_images_per_second(config, size, device)
+    memory = [] if not cuda else [_at_most("baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80)]
+    what = f"baseline, {profile} profile: share of the bare step's rate"
+    return [_at_least(what, 100 * loop / bare, "%", 90, f"{loop:.0f} of {bare:.0f} images/s on {device.type}"), *memory]
+
+
+def _bare_images_per_second(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> float:
+    n = config.p * config.k
+    model = initialise(lambda: Baseline(build_backbone(config, size), 100), 0, device)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    inputs = torch.rand(n, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(config.p, device=device).repeat_interleave(config.k)
+
+    def steps(count: int = 20) -> None:
+        for _ in range(count):
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                features, logits = model(inputs)
+            loss = identity_loss(logits, labels) + batch_hard_triplet_loss(features, labels, config.margin)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    steps(3)
+    return 20 * n / seconds(steps, clock=time.perf_counter)
+
+
+def _at_least(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
+    return Measurement(what, value, unit, f"at least {bound:g}", value >= bound, detail)
+
+
+def _at_most(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
+    return Measurement(what, value, unit, f"at most {bound:g}", value <= bound, detail)
+
+
+def _peak_memory() -> float:
+    """The process's largest resident size so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _cuhk03() -> ReIDDataset | None:
+    root = Path(os.environ.get("REID_LIB_DATA", "")) / "cuhk03_detected_64x128"
+    return load("cuhk03", root, layout="flat") if "REID_LIB_DATA" in os.environ and root.is_dir() else None
+
+
+def _synthetic_jpegs(folder: Path) -> ReIDDataset:
+    synthetic = load("synth", identities=100)
+    table = synthetic.table[["path", "pid", "camid"]].assign(path=[f"{row:05d}.jpg" for row in range(len(synthetic))])
+    for source, target in zip(synthetic.table["path"], table["path"], strict=True):
+        Image.fromarray(synthetic.read(source)).save(folder / target, quality=90)
+    return ReIDDataset("synthetic-jpegs", table, synthetic.splits, synthetic.size, folder)
+
+
+BENCHMARKS = {"ranking": ranking, "image_store": image_store, "synth": synth, "baseline": baseline}
+
+
+def main() -> None:
+    """Run the named benchmarks, or all, and print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"unknown benchmark {unknown[0]!r}: expected {', '.join(BENCHMARKS)}")
+    for name in names:
+        for measurement in BENCHMARKS[name]():
+            print(measurement, flush=True)
+
+
+if __name__ == "__main__":
+    main()
