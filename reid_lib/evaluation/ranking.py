@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from tqdm.auto import tqdm
 
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
+from reid_lib.reporting.results import t_interval
 
 RANKS = (1, 5, 10, 20)
 _CPU_BLOCK, _GPU_BLOCK = 1 << 18, 1 << 24  # distances compared in one step: on a CPU, what its cache holds
@@ -173,29 +173,24 @@ class Evaluation:
 
     Attributes:
         per_trial: one row per trial, columns ``rank1``, ..., ``map``, in percent.
-        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval, see `interval`) and ``trials``.
+        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval, see `summarise`) and ``trials``.
     """
 
     per_trial: pd.DataFrame
     summary: pd.DataFrame
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % Student interval of the mean of ``values``; (nan, nan) for fewer than two.
-
-    Over trials it tells how much the drawing of rates, gallery images and (with `mlr.split_trials`) identities moves
-    the mean; trials on one split share their test identities, so it says nothing about other identities.
-    """
-    n = len(values)
-    if n < 2:
-        return (float("nan"), float("nan"))
-    half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
-    return (float(np.mean(values) - half), float(np.mean(values) + half))
-
-
 def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, 95 % interval and number of trials of every column of ``per_trial``; index ``metric``."""
-    rows = {m: (v.mean(), *interval(v.to_numpy()), len(v)) for m, v in per_trial.items()}
+    """Return mean, 95 % Student interval and number of trials of every column of ``per_trial``; index ``metric``.
+
+    The interval is NaN for one trial and is cut to 0..100. It tells how much the drawing of rates, gallery images and
+    (with `mlr.split_trials`) identities moves the mean; trials on one split share their test identities, so there it
+    says nothing about other identities.
+    """
+    rows = {}
+    for metric, values in per_trial.items():
+        low, high = t_interval(values) if len(values) > 1 else (np.nan, np.nan)
+        rows[metric] = (values.mean(), max(low, 0.0), min(high, 100.0), len(values))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from reid_lib.datasets.mlr import settings, trials
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
-from reid_lib.evaluation.ranking import euclidean, evaluate, evaluate_settings, interval, rank_metrics
+from reid_lib.evaluation.ranking import euclidean, evaluate, evaluate_settings, rank_metrics, summarise
 from reid_lib.seeds import numpy_generator
 
 
@@ -136,10 +136,15 @@ def test_euclidean_equals_the_definition() -> None:
     np.testing.assert_allclose(euclidean(torch.tensor(query), torch.tensor(gallery)), expected, rtol=1e-5)
 
 
-def test_interval_by_hand() -> None:
-    low, high = interval([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 4.302653 / np.sqrt(3), 2 + 4.302653 / np.sqrt(3)))  # t(0.975, 2) = 4.302653
-    assert np.isnan(interval([1.0])).all()
+def test_summary_by_hand() -> None:
+    summary = summarise(pd.DataFrame({"rank1": [1.0, 2.0, 3.0], "map": [0.0, 0.5, 0.0]}))
+    half = 4.302653 / np.sqrt(3)  # t(0.975, 2) = 4.302653
+    assert summary.loc["rank1"].tolist() == pytest.approx([2, 0, 2 + half, 3])  # cut at 0
+    assert summary.loc["map", "high"] == pytest.approx(1 / 6 + 4.302653 * 0.288675 / np.sqrt(3))
+
+
+def test_one_trial_has_no_interval() -> None:
+    assert summarise(pd.DataFrame({"rank1": [50.0]})).loc["rank1", ["low", "high"]].isna().all()
 
 
 class Pixels:
@@ -185,7 +190,7 @@ def test_evaluate_equals_one_trial_at_a_time(noise_people: ReIDDataset) -> None:
         distances = euclidean(query.flatten(1) / 255, gallery.flatten(1) / 255)
         assert row == pytest.approx(slow_metrics(distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy()))
     assert result.summary.loc["rank1", "mean"] == pytest.approx(result.per_trial["rank1"].mean())
-    assert result.summary.loc["rank1", ["low", "high"]].tolist() == pytest.approx(interval(result.per_trial["rank1"]))
+    assert result.summary.equals(summarise(result.per_trial))
     assert set(result.summary["trials"]) == {3}
 
 
