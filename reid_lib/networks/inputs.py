@@ -1,0 +1,42 @@
+"""From uint8 images to what every network here takes: float32, ImageNet-normalised, at its input size."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalise(images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    """Resize to ``size`` (if needed), scale to 0..1, subtract ImageNet's mean, divide by its deviation.
+
+    The resize is bilinear with antialias: a smaller size averages over all the pixels that a new pixel
+    covers, as Pillow does; for a larger size (the usual case, 128x64 to 256x128) antialias changes nothing.
+    The resized values are not rounded to integers.
+
+    Args:
+        images: uint8 (N, 3, H, W), RGB, on any device.
+        size: (h, w) in pixels, usually the network's ``input_size``; None keeps (H, W).
+
+    Returns:
+        float32 (N, 3, h, w) on the device of ``images``.
+
+    Raises:
+        TypeError: ``images`` is not uint8.
+        ValueError: ``images`` is not (N, 3, H, W).
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(
+            f"expected uint8 images (0..255), found {images.dtype}; give the images before any normalisation"
+        )
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}; put the 3 colours second"
+        )
+    x = images.float()
+    if size is not None and tuple(size) != tuple(x.shape[-2:]):
+        x = F.interpolate(x, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+    mean = x.new_tensor(IMAGENET_MEAN).view(3, 1, 1) * 255
+    std = x.new_tensor(IMAGENET_STD).view(3, 1, 1) * 255
+    return (x - mean) / std
