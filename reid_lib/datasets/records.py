@@ -1,13 +1,16 @@
 """`ReIDDataset`: a re-ID data set is one checked table of images, and the identities of each train/test split."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tqdm.auto import tqdm
 
 from reid_lib.seeds import numpy_generator
 
@@ -84,25 +87,56 @@ class ReIDDataset:
             return self.reader(path, self.size)
         return read_image(Path(self.root or ".") / path, self.size)
 
-    def fingerprint(self) -> str:
-        """Return a hexadecimal digest of name, size, records and, for files, their sizes and times of change."""
+    def fingerprint(self, times: bool = False) -> str:
+        """Return a hexadecimal digest of name, size, records and the files' sizes: the same for every copy of a set.
+
+        Args:
+            times: also the files' times of change, which tell whether an image was replaced on this machine.
+
+        Raises:
+            DatasetError: a file is missing; the message names it.
+        """
         digest = hashlib.sha256(f"{self.name}|{self.size}|{len(self)}".encode())
-        digest.update(self.table[list(COLUMNS)].to_csv(index=False).encode())
-        if self.reader is None:
-            for path in self.table["path"]:
-                stat = (Path(self.root or ".") / path).stat()
-                digest.update(f"{stat.st_size},{stat.st_mtime_ns};".encode())
+        digest.update(self.table[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
+        for file in self._files():
+            with _file_errors(file):
+                stat = file.stat()
+            digest.update(f"{stat.st_size},{stat.st_mtime_ns if times else ''};".encode())
         return digest.hexdigest()[:16]
+
+    def _files(self) -> list[Path]:
+        """Every file that the images come from; a reader names its one file, if it has one, as ``reader.file``."""
+        if self.reader is None:
+            return [Path(self.root or ".") / path for path in self.table["path"]]
+        file = getattr(self.reader, "file", None)
+        return [] if file is None else [Path(file)]
 
     def summary(self) -> pd.DataFrame:
         """Return images, identities and cameras of the whole set and of split 0's parts, one row each."""
         parts = {"all": self.table, "train": self.part("train"), "test": self.part("test")}
         return pd.DataFrame(
             [
-                {"part": part, "images": len(t), "identities": t["pid"].nunique(), "cameras": t["camid"].nunique()}
+                {
+                    "part": part,
+                    "images": len(t),
+                    "identities": t["pid"].nunique(),
+                    "cameras": t["camid"].nunique(),
+                }
                 for part, t in parts.items()
             ]
         ).set_index("part")
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DatasetError(f"image missing: {path}; restore it from the data set's own archive") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(
+            f"image cannot be read: {path} ({error}); restore it from the data set's own archive"
+        ) from None
 
 
 def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -111,17 +145,98 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
         DatasetError: the file is missing or cannot be decoded; the message names it.
     """
+    with _file_errors(path), Image.open(path) as image:
+        rgb = image.convert("RGB")
+    return fit(rgb, size)
+
+
+def native_size(path: Path) -> tuple[int, int]:
+    """Return (H, W) in pixels of an image file, from its header.
+
+    Raises:
+        DatasetError: the file is missing or is no image; the message names it.
+    """
+    with _file_errors(path), Image.open(path) as image:
+        return image.height, image.width
+
+
+def fit(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Return ``image`` as uint8 (H, W, 3) at ``size`` = (H, W), bilinear (anti-aliased) where it has another size."""
     height, width = size
-    try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except FileNotFoundError:
-        raise DatasetError(f"image missing: {path}; restore it from the data set's own archive") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"image cannot be read: {path} ({error}); restore it from the data set's own archive") from None
-    if rgb.size != (width, height):
-        rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(rgb)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def check_images(dataset: ReIDDataset, progress: bool = True) -> pd.DataFrame:
+    """Decode every image of the data set; return its `ReIDDataset.summary`.
+
+    Raises:
+        DatasetError: some images are missing or cannot be decoded; the message names up to five and counts the rest.
+    """
+    bad = []
+    for path in tqdm(
+        dataset.table["path"], desc=f"{dataset.name}: checking", unit="image", disable=not progress
+    ):
+        try:
+            dataset.read(path)
+        except DatasetError as error:
+            bad.append(str(error).split(";")[0])
+    if bad:
+        more = f"; and {len(bad) - 5:,} more" if len(bad) > 5 else ""
+        raise DatasetError(
+            f"{dataset.name}: {len(bad):,} of {len(dataset):,} images are bad: {'; '.join(bad[:5])}{more}. Restore them "
+            "from the data set's own archive"
+        )
+    return dataset.summary()
+
+
+def check_root(name: str, root: str | Path | None, expected: str, source: str) -> Path:
+    """Return the folder of a benchmark.
+
+    Args:
+        name: the data set's name.
+        root: what the user gave.
+        expected: what the folder must be, in words.
+        source: where to get the set, in words.
+
+    Raises:
+        DatasetError: no folder was given, or it does not exist.
+    """
+    if root is None:
+        raise DatasetError(f"{name}: expected root, {expected}; found none. {source}")
+    root = Path(root).expanduser()
+    if not root.exists():
+        raise DatasetError(f"{name}: expected root, {expected}; there is no folder {root}. {source}")
+    return root
+
+
+def match_names(name: str, folder: Path, pattern: str, example: str) -> list[re.Match]:
+    """Return the matches of ``pattern`` with the names in ``folder``, sorted by name.
+
+    Hidden files, ``Thumbs.db`` and ``*.txt`` may lie beside the images.
+
+    Raises:
+        DatasetError: the folder is missing or empty, or another name is not as expected.
+    """
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{name}: expected the folder {folder}, found none; unpack the official archive again"
+        )
+    names = sorted(entry.name for entry in folder.iterdir())
+    names = [n for n in names if not n.startswith(".") and n != "Thumbs.db" and not n.endswith(".txt")]
+    matches = [re.fullmatch(pattern, n) for n in names]
+    wrong = [n for n, match in zip(names, matches, strict=True) if match is None]
+    if wrong:
+        raise DatasetError(
+            f"{name}: expected names like {example} in {folder}, found {len(wrong):,} others, the first is {wrong[0]}; "
+            "move them elsewhere"
+        )
+    if not names:
+        raise DatasetError(
+            f"{name}: expected images in {folder}, found none; unpack the official archive again"
+        )
+    return matches
 
 
 def random_splits(pids: Sequence[int], n_train: int, n: int, seed: int, name: str) -> tuple[Split, ...]:
@@ -132,7 +247,9 @@ def random_splits(pids: Sequence[int], n_train: int, n: int, seed: int, name: st
     """
     pids = sorted({int(pid) for pid in pids})
     if not 0 < n_train < len(pids):
-        raise DatasetError(f"{name}: cannot take {n_train} training identities of {len(pids)} and leave some for the test")
+        raise DatasetError(
+            f"{name}: cannot take {n_train} training identities of {len(pids)} and leave some for the test"
+        )
     splits = []
     for number in range(n):
         order = numpy_generator(seed, name, "split", number).permutation(pids)
@@ -154,7 +271,9 @@ def check_counts(name: str, table: pd.DataFrame, images: int, identities: int, c
         if e != f
     ]
     if wrong:
-        raise DatasetError(f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an empty folder")
+        raise DatasetError(
+            f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an empty folder"
+        )
 
 
 def _split_column(table: pd.DataFrame, split: Split) -> pd.Series:
@@ -167,7 +286,9 @@ def _split_column(table: pd.DataFrame, split: Split) -> pd.Series:
 def _check_table(name: str, table: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in table]
     if missing:
-        raise DatasetError(f"{name}: a data set's table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+        raise DatasetError(
+            f"{name}: a data set's table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
+        )
     if table.empty:
         raise DatasetError(f"{name}: expected at least one image, found none")
     for column in ("pid", "camid"):
@@ -175,7 +296,9 @@ def _check_table(name: str, table: pd.DataFrame) -> None:
             raise DatasetError(f"{name}: column {column} must hold integers, found {table[column].dtype}")
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
-        raise DatasetError(f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}")
+        raise DatasetError(
+            f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}"
+        )
 
 
 def _check_split(name: str, table: pd.DataFrame, split: Split) -> None:

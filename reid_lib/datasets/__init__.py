@@ -1,0 +1,54 @@
+"""Data sets: one checked table of images per set, and `load`, which finds them by name.
+
+`records` holds the table and its checks, one module per benchmark reads it in its official layout, `synth` draws the
+built-in sets, `image_store` decodes a set once; `resolution`, `mlr` and `sampling` make low resolution, trials and batches.
+"""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from reid_lib.datasets.caviar import caviar
+from reid_lib.datasets.cuhk03 import cuhk03
+from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.datasets.synth import synth, synth_caviar, synth_thermal
+from reid_lib.datasets.viper import viper
+
+LOADERS: dict[str, Callable[..., ReIDDataset]] = {
+    "viper": viper,
+    "caviar": caviar,
+    "cuhk03": cuhk03,
+    "synth": synth,
+    "synth-caviar": synth_caviar,
+    "synth-thermal": synth_thermal,
+}
+NAMES = tuple(LOADERS)
+"""Every name that `load` takes."""
+
+
+def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDataset:
+    """Load a data set by name.
+
+    Args:
+        name: one of `NAMES`.
+        root: the folder of a benchmark; the synthetic sets are drawn and take none.
+        **options: options of the set's own loader, for example ``partition`` of VIPeR or ``identities`` of synth.
+
+    Raises:
+        DatasetError: the name or an option is unknown, or the set is not what it should be.
+    """
+    if name not in LOADERS:
+        raise DatasetError(f"unknown data set {name!r}{_nearest(name, NAMES)}; known are {', '.join(NAMES)}")
+    known = [option for option in inspect.signature(LOADERS[name]).parameters if option != "root"]
+    for option in options:
+        if option not in known:
+            raise DatasetError(
+                f"{name} has no option {option!r}{_nearest(option, known)}; it has {', '.join(known)}"
+            )
+    return LOADERS[name](root=root, **options)
+
+
+def _nearest(word: object, known: list[str] | tuple[str, ...]) -> str:
+    near = get_close_matches(str(word), known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

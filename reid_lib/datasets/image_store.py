@@ -1,0 +1,175 @@
+"""The image store: every image of a data set decoded once, into one memory-mapped array in a cache folder.
+
+The file is an ``.npy`` array followed by one CRC-32 per block of its data and a closing mark. It is written under
+another name and moved into place when complete, so a reader never sees half a file and two processes that start at once
+do not disturb each other. Each opening compares size, header and every CRC, and a damaged file is built again.
+"""
+
+import errno
+import logging
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from numpy.lib import format as npy
+from tqdm.auto import tqdm
+
+from reid_lib.datasets.records import ReIDDataset
+
+log = logging.getLogger(__name__)
+_BLOCK = 1 << 24  # bytes per CRC
+_MARK = b"reid-lib image store 1\n"
+_DAY = 86400
+
+
+class ImageStore:
+    """All images of a data set, row i = image number i of its table.
+
+    Attributes:
+        images: read-only memory map, uint8 (N, H, W, 3) RGB.
+        path: the file.
+    """
+
+    def __init__(self, path: Path, images: np.memmap) -> None:
+        self.path, self.images = path, images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the images of ``rows`` (n,), numbers in 0..N-1, as a contiguous torch.uint8 (n, 3, H, W).
+
+        Raises:
+            IndexError: a row is outside 0..N-1.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(
+                f"image numbers run from 0 to {len(self) - 1}, found {rows.min()} to {rows.max()}"
+            )
+        taken = np.empty((len(rows), *self.images.shape[1:]), np.uint8)
+        np.take(self.images, rows, axis=0, out=taken, mode="clip")  # any other mode copies once more
+        return torch.from_numpy(taken).permute(0, 3, 1, 2).contiguous()
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return the cache folder: ``cache``, else the environment's REID_LIB_CACHE, else the user's own cache."""
+    return Path(cache or os.environ.get("REID_LIB_CACHE") or pooch.os_cache("reid-lib")).expanduser()
+
+
+def open_store(dataset: ReIDDataset, cache: str | Path | None = None) -> ImageStore:
+    """Open the data set's image store; build it first where it is absent, out of date or damaged.
+
+    Raises:
+        DatasetError: an image is missing or cannot be decoded; the message names it.
+        OSError: the cache folder cannot be written, or is full; nothing is left behind.
+    """
+    shape = (len(dataset), *dataset.size, 3)
+    name = f"{dataset.name}-{shape[1]}x{shape[2]}-{dataset.fingerprint(times=True)}.npy"
+    path = cache_folder(cache) / name
+    images = _open(path, shape)
+    if images is None:
+        _build(dataset, path, shape)
+        images = _open(path, shape)
+    if images is None:
+        raise OSError(
+            errno.EIO, f"the image store {path} was damaged while it was written; try another REID_LIB_CACHE"
+        )
+    return ImageStore(path, images)
+
+
+def _layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the sizes in bytes of data and CRCs, and the number of blocks."""
+    data = int(np.prod(shape))
+    blocks = -(-data // _BLOCK)
+    return data, 4 * blocks, blocks
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
+    """Return the checked memory map, or None where there is no sound file."""
+    if not path.exists():
+        return None
+    problem = "size or header is wrong"
+    data, crcs, blocks = _layout(shape)
+    try:
+        with path.open("rb") as file:
+            npy.read_magic(file)
+            header = npy.read_array_header_1_0(file)
+            start = file.tell()
+            if header == (
+                shape,
+                False,
+                np.dtype(np.uint8),
+            ) and path.stat().st_size == start + data + crcs + len(_MARK):
+                file.seek(start + data)
+                expected = np.frombuffer(file.read(crcs), "<u4")
+                images = np.memmap(path, np.uint8, "r", start, shape)
+                flat = memoryview(images.reshape(-1))
+                found = [zlib.crc32(flat[i * _BLOCK : (i + 1) * _BLOCK]) for i in range(blocks)]
+                if file.read() == _MARK and np.array_equal(found, expected):
+                    return images
+                problem = "content does not match its checksums"
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    log.warning("the image store %s is damaged (%s): building it again", path, problem)
+    return None
+
+
+def _build(dataset: ReIDDataset, path: Path, shape: tuple[int, ...]) -> None:
+    needed = sum(_layout(shape)[:2])
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        free = shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{free / 1e6:,.0f} MB are free")
+        descriptor, temporary = tempfile.mkstemp(".part", f"{path.name}.", path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            _write(dataset, file, shape)
+        os.chmod(temporary, 0o644)  # mkstemp's own mode would hide it from others who share the cache
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write the image store of {dataset.name}, {needed / 1e6:,.0f} MB, into {path.parent} ({error.strerror}); "
+            "make room there, or name another folder in REID_LIB_CACHE",
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _write(dataset: ReIDDataset, file, shape: tuple[int, ...]) -> None:
+    # Ordinary writes, not a writable memory map: on a full disk the latter kills the process.
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    crcs, pending = [], bytearray()
+    for path in tqdm(dataset.table["path"], desc=f"{dataset.name}: decoding once", unit="image"):
+        pending += dataset.read(path).tobytes()
+        while len(pending) >= _BLOCK:
+            crcs.append(_write_block(file, pending[:_BLOCK]))
+            del pending[:_BLOCK]
+    if pending:
+        crcs.append(_write_block(file, pending))
+    file.write(np.array(crcs, "<u4").tobytes() + _MARK)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _write_block(file, block: bytes) -> int:
+    file.write(block)
+    return zlib.crc32(block)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of this store; a day old, since a younger one may be growing elsewhere."""
+    for leftover in path.parent.glob(f"{path.name}.*.part"):
+        if time.time() - leftover.stat().st_mtime > _DAY:
+            leftover.unlink(missing_ok=True)
