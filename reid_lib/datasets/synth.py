@@ -1,14 +1,14 @@
 """`synth`: a procedural generator of pedestrians, the data set that needs no download.
 
-Every image is a function of (seed, pid, camid, index): nothing is stored, no asset is read. An identity is a coarse
-look (body, skin, hair, types and colours of clothes, bag, hat) and fine detail (patterns, prints, stripes). Several
-identities share one look and differ in the fine detail only; the detail is drawn around the same mean colour, so that
-it vanishes when the image loses resolution. A camera is a place, its light, colour cast, blur, noise and viewpoints.
+Every image is a function of (seed, pid, camid, index): nothing is stored, no asset is read. An identity is a
+coarse look (body, skin, hair, types and colours of clothes, bag, hat) and fine detail (patterns, prints,
+stripes). Several identities share one look and differ in the fine detail only; the detail is drawn around the
+same mean colour, so that it vanishes when the image loses resolution. A camera is a place, its light, colour
+cast, blur, noise and viewpoints.
 
-The drawing is analytic: body parts are signed distances to tapered capsules, ellipses and bodies of revolution under a
-small 3D skeleton, which gives anti-aliased edges at any size and coordinates that patterns can follow.
-
-Lengths are in body units: 1 is the height of an average person, which is about 111 pixels of a 128 pixel high image.
+The drawing is analytic: body parts are signed distances to tapered capsules, ellipses and bodies of
+revolution under a small 3D skeleton: anti-aliased edges at any size, coordinates that patterns can follow.
+Lengths are in body units: 1 is the height of an average person, about 113 pixels of a 128 pixel high image.
 """
 
 import hashlib
@@ -26,11 +26,12 @@ from PIL import Image, ImageDraw
 from reid_lib.datasets.records import DatasetError, ReIDDataset, Split, random_splits
 from reid_lib.seeds import numpy_generator
 
-GENERATOR_VERSION = 1
-"""Part of every path: raise it with every change that changes a pixel, so that stored images are made anew."""
+GENERATOR_VERSION = (
+    1  # part of every path: raise it with every change of a pixel, so that stores are made anew
+)
 
 MODALITIES = ("visible", "thermal")
-_FIGURE = 0.87  # part of the image's height that an average person takes
+_FIGURE = 0.88  # part of the image's height that an average person takes
 _PIXEL = 1 / (_FIGURE * 128)  # one pixel of a 128 pixel high image, in body units
 
 
@@ -74,53 +75,35 @@ class Calibration:
 
 DEFAULT = Calibration()
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # Identities
 
-_CLOTH = {
-    "red": (0.64, 0.21, 0.21), "wine": (0.42, 0.20, 0.25), "orange": (0.74, 0.43, 0.21), "mustard": (0.70, 0.56, 0.24),
-    "green": (0.24, 0.46, 0.29), "olive": (0.41, 0.42, 0.27), "teal": (0.21, 0.46, 0.47), "blue": (0.22, 0.35, 0.63),
-    "navy": (0.21, 0.24, 0.36), "sky": (0.47, 0.61, 0.74), "purple": (0.42, 0.28, 0.53), "pink": (0.74, 0.48, 0.57),
-    "grey": (0.50, 0.50, 0.51), "charcoal": (0.27, 0.27, 0.29), "beige": (0.68, 0.61, 0.50), "white": (0.73, 0.73, 0.71),
-    "brown": (0.42, 0.31, 0.24),
-}  # fmt: skip
-_LEGWEAR = {
-    "denim": (0.27, 0.36, 0.50), "dark denim": (0.21, 0.25, 0.34), "black": (0.19, 0.19, 0.21), "grey": (0.43, 0.43, 0.44),
-    "khaki": (0.57, 0.51, 0.39), "stone": (0.68, 0.66, 0.61), "brown": (0.38, 0.29, 0.23), "olive": (0.37, 0.38, 0.26),
-}  # fmt: skip
-_SKIN = (
-    (0.93, 0.76, 0.66),
-    (0.88, 0.69, 0.56),
-    (0.80, 0.60, 0.46),
-    (0.66, 0.47, 0.35),
-    (0.49, 0.34, 0.25),
-    (0.36, 0.25, 0.19),
+
+def _palette(hexadecimal: str) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(byte / 255 for byte in bytes.fromhex(word)) for word in hexadecimal.split())
+
+
+# red wine orange mustard green olive teal blue navy / sky purple pink grey charcoal beige white brown
+_CLOTH = _palette(
+    "a33636 6b3340 bd6e36 b28f3d 3d754a 696b45 367578 3859a1 363d5c"
+    " 789cbd 6b4787 bd7a91 808082 45454a ad9c80 babab5 6b4f3d"
 )
-_HAIR = (
-    (0.10, 0.08, 0.08),
-    (0.17, 0.12, 0.10),
-    (0.30, 0.20, 0.13),
-    (0.45, 0.30, 0.17),
-    (0.72, 0.57, 0.34),
-    (0.52, 0.25, 0.13),
-    (0.62, 0.61, 0.60),
-)
-_SHOES = (
-    (0.14, 0.13, 0.13),
-    (0.33, 0.22, 0.16),
-    (0.82, 0.82, 0.80),
-    (0.45, 0.46, 0.48),
-    (0.60, 0.18, 0.18),
-    (0.22, 0.28, 0.45),
-)
+# denim, dark denim, black, grey, khaki, stone, brown, olive
+_LEGWEAR = _palette("455c80 364057 303036 6e6e70 918263 ada89c 614a3b 5e6142")
+_BAGS = _CLOTH + _palette("262629 8c6642")  # black and tan are for bags alone
+_SKIN = _palette("edc2a8 e0b08f cc9975 a87859 7d5740 5c4030")
+_HAIR = _palette("1a1414 2b1f1a 4c3321 734c2b b89157 854021 9e9c99")
+_SHOES = _palette("242121 543829 d1d1cc 73757a 992e2e 384773")
 _TINTS = ((1.0, 1.0, 1.0), (1.0, 0.7, -0.2), (-0.1, 0.7, 1.0), (1.0, 0.3, 0.9))
 PATTERNS = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dots", "plaid", "chevron")
 _LOGOS = ("none", "disc", "bar", "cross")
+DETAIL = ("upper_pattern", "lower_pattern", "logo", "shoe_stripes", "strap_period")
+"""The fields of a `Person` that differ within a look group."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern with zero mean: ``kind`` of `PATTERNS` or "plain", its period (body units) and colour amplitude."""
+    """A zero-mean pattern: kind (of `PATTERNS`, or "plain"), period (body units), amplitude per channel."""
 
     kind: str
     period: float
@@ -129,9 +112,9 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Person:
-    """What makes an identity; colours are RGB in 0..1, lengths in body units. ``look`` is the number of its look group.
+    """What makes an identity; colours are RGB in 0..1. ``look`` is the number of the look group.
 
-    The fields from ``upper_pattern`` on are the fine detail: only they differ within a look group.
+    Members of a look group differ in the fields `DETAIL` only.
     """
 
     look: int
@@ -148,6 +131,8 @@ class Person:
     lower: str
     lower_colour: tuple[float, ...]
     shoe_colour: tuple[float, ...]
+    sole_colour: tuple[float, ...]
+    trim_colour: tuple[float, ...]
     boots: bool
     bag: str
     bag_colour: tuple[float, ...]
@@ -155,14 +140,14 @@ class Person:
     hat_colour: tuple[float, ...]
     upper_pattern: Pattern = field(kw_only=True)
     lower_pattern: Pattern = field(kw_only=True)
-    accent: tuple[float, ...] = field(kw_only=True)
     logo: str = field(kw_only=True)
     shoe_stripes: int = field(kw_only=True)
     strap_period: float = field(kw_only=True)
 
 
+@lru_cache(maxsize=4096)
 def person(pid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Person:
-    """Return identity ``pid`` of the population ``seed``; identities of one look group have consecutive numbers."""
+    """Return identity ``pid`` of the population ``seed``; a look group has consecutive numbers."""
     look, member = divmod(int(pid), calibration.identities_per_look)
     return replace(_look(look, seed, calibration), **_detail(look, member, seed, calibration))
 
@@ -181,39 +166,41 @@ def _look(look: int, seed: int, calibration: Calibration) -> Person:
     uppers = ("tee", "shirt", "jacket", "open jacket", "hoodie", "coat") + (("dress",) if female else ())
     lowers = ("trousers", "slim", "shorts") + (("skirt",) if female else ())
     upper = _pick(draw, uppers, (4, 3, 3, 3, 3, 2, 3)[: len(uppers)])
-    room = (
-        calibration.detail_contrast + 0.02
-    )  # leaves the pattern room, so that clipping cannot change the mean colour
+    room = calibration.detail_contrast + 0.02  # so that clipping a pattern cannot change its mean colour
 
     def cloth(palette) -> tuple[float, ...]:
-        colour = np.array(_pick(draw, palette.values())) + draw.normal(0, 0.025, 3)
+        colour = np.array(_pick(draw, palette)) + draw.normal(0, 0.025, 3)
         return tuple(np.clip(colour, room, 0.92 - room).tolist())
 
     build = float(np.clip(draw.normal(0.97 if female else 1.03, 0.09), 0.82, 1.28))
     plain = Pattern("plain", 1.0, (0.0, 0.0, 0.0))
+    shoes, boots = _pick(draw, _SHOES, (4, 2, 3, 2, 1, 1)), bool(draw.random() < 0.2)
+    skin = _pick(draw, _SKIN)
+    hair = _pick(draw, _HAIR, (4, 4, 4, 3, 2, 1, 2) if skin[0] > 0.7 else (6, 4, 1, 0, 0, 0, 1))
     return Person(
         look=look,
         female=female,
         height=float(np.clip(draw.normal(0.975 if female else 1.01, 0.025), 0.92, 1.06)),
         build=build,
-        skin=_pick(draw, _SKIN),
-        hair=_pick(draw, _HAIR, (4, 4, 4, 3, 2, 1, 2)),
+        skin=skin,
+        hair=hair,
         hair_style=_pick(draw, styles, (5, 3, 3, 2, 2) if female else (6, 4, 1, 1)),
-        beard=bool(not female and draw.random() < 0.3),
+        beard=bool(not female and hair[0] < 0.5 and draw.random() < 0.35),
         upper=upper,
         upper_colour=cloth(_CLOTH),
         inner_colour=cloth(_CLOTH),
         lower="bare" if upper == "dress" else _pick(draw, lowers, (5, 4, 2, 3)[: len(lowers)]),
         lower_colour=cloth(_LEGWEAR),
-        shoe_colour=_pick(draw, _SHOES, (4, 2, 3, 2, 1, 1)),
-        boots=bool(draw.random() < 0.2),
+        shoe_colour=shoes,
+        sole_colour=(0.80, 0.79, 0.76) if shoes[0] < 0.5 and not boots else (0.25, 0.22, 0.20),
+        trim_colour=(0.9, 0.9, 0.88),
+        boots=boots,
         bag=_pick(draw, ("none", "backpack", "shoulder bag", "handbag"), (8, 5, 4, 3)),
-        bag_colour=cloth({**_CLOTH, "black": (0.15, 0.15, 0.16), "tan": (0.55, 0.40, 0.26)}),
+        bag_colour=cloth(_BAGS),
         hat=_pick(draw, ("none", "cap", "beanie"), (15, 2, 2)),
         hat_colour=cloth(_CLOTH),
         upper_pattern=plain,
         lower_pattern=plain,
-        accent=(1.0, 1.0, 1.0),
         logo="none",
         shoe_stripes=0,
         strap_period=1.0,
@@ -221,7 +208,7 @@ def _look(look: int, seed: int, calibration: Calibration) -> Person:
 
 
 def _detail(look: int, member: int, seed: int, calibration: Calibration) -> dict:
-    """Fine detail of one member: kinds are dealt like cards, periods in strata, so that members differ clearly."""
+    """Fine detail of one member: kinds and strata of periods are dealt like cards, so that members differ."""
     deal = numpy_generator(seed, "synth", "deal", look)
     count = calibration.identities_per_look
     kinds = [PATTERNS[i % len(PATTERNS)] for i in range(max(count, len(PATTERNS)))]
@@ -237,11 +224,10 @@ def _detail(look: int, member: int, seed: int, calibration: Calibration) -> dict
         return Pattern(kind, period * _PIXEL, tuple(amplitude * t for t in _pick(draw, _TINTS, (4, 2, 2, 2))))
 
     upper = pattern(upper_kind, stratum[0], 1.0)
-    lower = pattern(lower_kind if draw.random() < 0.6 else "plain", stratum[1], 0.75)
+    lower = pattern(lower_kind if draw.random() < 0.5 else "plain", stratum[1], 0.75)
     return {
         "upper_pattern": upper,
         "lower_pattern": lower,
-        "accent": _pick(draw, _TINTS),
         "logo": _pick(draw, _LOGOS),
         "shoe_stripes": int(draw.integers(0, 4)),
         "strap_period": float(draw.uniform(*calibration.periods)) * _PIXEL,
@@ -249,35 +235,33 @@ def _detail(look: int, member: int, seed: int, calibration: Calibration) -> dict
 
 
 def _heat(colour: tuple[float, ...], base: float, spread: float) -> tuple[float, float, float]:
-    """Grey of a material in the thermal band; dark cloth takes up more of the light, so it is a little warmer."""
+    """Grey of a material in the thermal band; dark cloth absorbs more light and is a little warmer."""
     value = base + spread * (0.5 - sum(colour) / 3)
     return (value, value, value)
 
 
 def _thermal(who: Person) -> Person:
-    """The same person seen by body heat: skin hot, clothes by how they insulate, colour lost, patterns faint."""
-    insulation = {
-        "tee": 0.62,
-        "shirt": 0.58,
-        "dress": 0.60,
-        "jacket": 0.42,
-        "open jacket": 0.44,
-        "hoodie": 0.48,
-        "coat": 0.36,
-    }
-    faint = lambda p: replace(p, tint=(0.4 * sum(p.tint) / 3,) * 3)  # noqa: E731
+    """The same person by body heat: skin hot, clothes by how they insulate, no colour, faint patterns."""
+
+    def faint(pattern: Pattern) -> Pattern:
+        return replace(pattern, tint=(0.4 * sum(pattern.tint) / 3,) * 3)
+
     return replace(
         who,
         skin=(0.90, 0.90, 0.90),
         hair=(0.56, 0.56, 0.56),
-        upper_colour=_heat(who.upper_colour, insulation[who.upper], 0.12),
+        upper_colour=_heat(who.upper_colour, _CUTS[who.upper].warmth, 0.12),
         inner_colour=_heat(who.inner_colour, 0.64, 0.12),
         lower_colour=_heat(who.lower_colour, 0.52, 0.12),
         shoe_colour=(0.38, 0.38, 0.38),
+        sole_colour=(0.34, 0.34, 0.34),
+        trim_colour=(0.42, 0.42, 0.42),
         bag_colour=(0.27, 0.27, 0.27),
         hat_colour=(0.45, 0.45, 0.45),
         upper_pattern=faint(who.upper_pattern),
         lower_pattern=faint(who.lower_pattern),
+        logo="none",
+        shoe_stripes=0,
     )
 
 
@@ -299,9 +283,9 @@ def _wave(pattern: Pattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     if pattern.kind == "checks":
         return sine(k * u) * sine(k * v)
     if pattern.kind == "plaid":
-        return 0.6 * (sine(k * u) + sine(k * v))
-    if pattern.kind == "dots":  # a lattice of light dots; 0.8 and 0.207 make the mean zero
-        return 1.6 * (np.clip(np.cos(k * u) + np.cos(k * v) - 0.3, 0, 1.3) - _DOTS_MEAN)
+        return 0.5 * (sine(k * u) + sine(k * v))
+    if pattern.kind == "dots":  # a lattice of dots
+        return 1.3 * (np.clip(np.cos(k * u) + np.cos(k * v) - 0.3, 0, 1) - _DOTS_MEAN)
     if pattern.kind == "chevron":
         return sine(k * (v + 0.8 * np.abs((u / (3 * pattern.period)) % 1 - 0.5) * 2 * pattern.period))
     raise ValueError(f"unknown pattern {pattern.kind}")
@@ -309,12 +293,12 @@ def _wave(pattern: Pattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def _dots_mean() -> float:
     c = np.cos(np.linspace(0, 2 * math.pi, 400, endpoint=False))
-    return float(np.clip(c[:, None] + c[None] - 0.3, 0, 1.3).mean())
+    return float(np.clip(c[:, None] + c[None] - 0.3, 0, 1).mean())
 
 
 _DOTS_MEAN = _dots_mean()
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # Cameras
 
 
@@ -389,7 +373,7 @@ def _tone(draw: np.random.Generator, colour, spread: float = 0.04) -> tuple[int,
 
 @lru_cache(maxsize=64)
 def _backdrop(camid: int, seed: int, size: tuple[int, int]) -> np.ndarray:
-    """Panorama (3, 1.25 H, 4 W) float32 of a camera's place, from which every image takes a window; cached."""
+    """Panorama (3, 1.25 H, 4 W) float32 of a camera's place; every image shows a window of it."""
     height, width = round(1.25 * size[0]), 4 * size[1]
     draw = numpy_generator(seed, "synth", "backdrop", camid)
     picture = Image.new("RGB", (2 * width, 2 * height))
@@ -559,12 +543,12 @@ _DRAW_PLACE = {
 }
 _PLACES = tuple(_DRAW_PLACE)
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # Drawing
 
 
 class _Canvas:
-    """An image under construction: ``rgb`` (3, H, W) float32, with body coordinates for its rows and columns."""
+    """An image under construction: ``rgb`` (3, H, W) float32, and its body coordinates."""
 
     def __init__(self, rgb: np.ndarray, scale: float, x0: float, y0: float) -> None:
         _, height, width = rgb.shape
@@ -576,7 +560,7 @@ class _Canvas:
         self.y = ((y0 - np.arange(height) - 0.5) / self.unit).astype(np.float32)
 
     def window(self, left: float, right: float, bottom: float, top: float):
-        """The part of the image around a box in body units: (index, x (1, w), y (h, 1)); None outside the image."""
+        """The image around a box in body units: (index, x (1, w), y (h, 1)); None outside the image."""
         _, height, width = self.rgb.shape
         a = max(0, int(left * self.unit_x + self.x0) - 2)
         b = min(width, int(right * self.unit_x + self.x0) + 3)
@@ -590,11 +574,11 @@ class _Canvas:
         region = self.rgb[where]
         region += alpha * (colour - region)
 
-    def fill(self, where, distance: np.ndarray, colour, contact: float = 0.22) -> None:
+    def fill(self, where, distance: np.ndarray, colour, contact=0.22) -> None:
         """Paint where ``distance`` (body units) is negative, with a soft edge and a thin shadow around it."""
         distance = distance * self.unit
         region = self.rgb[where]
-        if contact:
+        if not isinstance(contact, float) or contact > 0:
             reach = max(1.0, 0.014 * self.unit)
             region *= 1 - contact * np.clip(1 - distance / reach, 0, 1)
         region += np.clip(0.5 - distance, 0, 1) * (colour - region)
@@ -632,56 +616,52 @@ def _draw_ellipse(canvas: _Canvas, light: _Light, x, y, rx, ry, colour, contact=
         canvas.fill(where, distance, _rgb(colour) * light.on(np.clip(nx, -1, 1), 0.5 + 0.5 * ny), contact)
 
 
-def _draw_limb(
-    canvas: _Canvas,
-    light: _Light,
-    points,
-    radii,
-    colour,
-    pattern=None,
-    contact=0.22,
-    start=0.0,
-    flat_end=False,
-) -> None:
-    """A chain of tapered capsules through ``points`` [(x, y)]; the pattern runs along it."""
-    left = min(p[0] - r for p, r in zip(points, radii, strict=True))
-    right = max(p[0] + r for p, r in zip(points, radii, strict=True))
-    bottom = min(p[1] - r for p, r in zip(points, radii, strict=True))
-    top = max(p[1] + r for p, r in zip(points, radii, strict=True))
-    found = canvas.window(left, right, bottom, top)
-    if found is None:
-        return
-    where, xs, ys = found
-    distance = across = along = radius = None
+def _chain(xs: np.ndarray, ys: np.ndarray, points, radii, flat_end: bool):
+    """Distance to a chain of tapered capsules; across, along and radius at the nearest place of it."""
+    nearest = None
+    start = 0.0
     for (ax, ay), (bx, by), ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
         length = max(1e-4, math.hypot(bx - ax, by - ay))
         ux, uy = (bx - ax) / length, (by - ay) / length
         dx, dy = xs - ax, ys - ay
-        p, q = dx * ux + dy * uy, dy * ux - dx * uy
-        if uy > 0:  # keeps the light on the same side of limbs that point up
-            side = -q
-        else:
-            side = q
-        t = np.clip(p, 0, length)
-        r = ra + (rb - ra) / length * t
-        d = np.sqrt((p - t) ** 2 + q * q) - r
+        along, across = dx * ux + dy * uy, (dy * ux - dx * uy) * (-1 if uy > 0 else 1)
+        within = np.clip(along, 0, length)
+        radius = ra + (rb - ra) / length * within
+        distance = np.sqrt((along - within) ** 2 + across * across) - radius
         if flat_end:
-            d = np.maximum(d, p - length)
-        if distance is None:
-            distance, across, along, radius = d, side, start + p, r
+            distance = np.maximum(distance, along - length)
+        here = (distance, across, start + along, radius)
+        if nearest is None:
+            nearest = here
         else:
-            nearer = d < distance
-            distance = np.where(nearer, d, distance)
-            across, along, radius = (
-                np.where(nearer, side, across),
-                np.where(nearer, start + p, along),
-                np.where(nearer, r, radius),
-            )
+            closer = distance < nearest[0]
+            nearest = tuple(np.where(closer, new, old) for new, old in zip(here, nearest, strict=True))
         start += length
+    return nearest
+
+
+def _draw_limb(
+    canvas, light, points, radii, colour, pattern=None, contact=0.22, joint=False, flat_end=False
+) -> None:
+    """Paint a chain of tapered capsules through ``points`` [(x, y)]; the pattern runs along it.
+
+    ``joint``: the chain grows out of the trunk, so that its start casts no contact shadow.
+    """
+    grown = [(x - r, x + r, y - r, y + r) for (x, y), r in zip(points, radii, strict=True)]
+    left, right, bottom, top = zip(*grown, strict=True)
+    found = canvas.window(min(left), max(right), min(bottom), max(top))
+    if found is None:
+        return
+    where, xs, ys = found
+    distance, across, along, radius = _chain(xs, ys, points, radii, flat_end)
     shade = light.on(np.clip(across / radius, -1, 1), ys)
     paint = _rgb(colour)
-    if pattern is not None and pattern.kind != "plain":
-        paint = paint + _rgb(pattern.tint) * _wave(pattern, across, along)
+    if pattern is not None:  # cloth
+        shade = shade * (1 + 0.04 * light.contrast * np.sin(55 * along + 60 * across + 40 * points[-1][0]))
+        if pattern.kind != "plain":
+            paint = paint + _rgb(pattern.tint) * _wave(pattern, across, along)
+    if joint:
+        contact = contact * np.clip(along / 0.09 - 0.2, 0, 1)
     canvas.fill(where, distance, paint * shade, contact)
 
 
@@ -691,7 +671,7 @@ def _smooth(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _View:
-    """Camera's view of the body: turns body coordinates (x to the person's left, y up, z forward) into the image."""
+    """Turns body coordinates (x to the person's left, y up, z forward) into the image's."""
 
     cos: float
     sin: float
@@ -708,7 +688,7 @@ class _View:
         return math.hypot(side * self.cos, depth * self.sin)
 
     def body(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(sideways, forward) direction, in the body's frame, of the surface at ``s`` across the image of a body."""
+        """(sideways, forward) direction, in the body's frame, of its surface at ``s`` across the image."""
         out = np.sqrt(np.maximum(0, 1 - s * s))
         return s * self.cos - out * self.sin, s * self.sin + out * self.cos
 
@@ -755,27 +735,53 @@ def _pose(draw: np.random.Generator, variation: float) -> _Pose:
     )
 
 
-# Half widths of the body at heights above the ground: (height, side, depth).
-_MAN = ((0.42, 0.070, 0.055), (0.47, 0.098, 0.075), (0.51, 0.100, 0.078), (0.60, 0.090, 0.068), (0.71, 0.112, 0.082), (0.785, 0.126, 0.078), (0.815, 0.112, 0.064), (0.835, 0.070, 0.050), (0.85, 0.040, 0.038))  # fmt: skip
-_WOMAN = ((0.42, 0.070, 0.058), (0.47, 0.100, 0.078), (0.51, 0.103, 0.080), (0.61, 0.076, 0.060), (0.71, 0.098, 0.082), (0.78, 0.108, 0.070), (0.808, 0.098, 0.058), (0.83, 0.060, 0.046), (0.85, 0.035, 0.034))  # fmt: skip
-_SKIRT = ((0.29, 0.128, 0.110), (0.40, 0.116, 0.098), (0.49, 0.103, 0.080), (0.55, 0.086, 0.068))
-_HEM = {
-    "tee": 0.475,
-    "shirt": 0.462,
-    "jacket": 0.452,
-    "open jacket": 0.452,
-    "hoodie": 0.455,
-    "coat": 0.28,
-    "dress": 0.285,
-}
-_LOOSE = {
-    "tee": 0.004,
-    "shirt": 0.004,
-    "jacket": 0.012,
-    "open jacket": 0.012,
-    "hoodie": 0.013,
-    "coat": 0.014,
-    "dress": 0.002,
+def _knots(heights: str, sides: str, depths: str) -> tuple[tuple[float, float, float], ...]:
+    """(height, half width to the side, half depth) of a body of revolution, from thousandths."""
+    columns = [[int(word) / 1000 for word in words.split()] for words in (heights, sides, depths)]
+    return tuple(zip(*columns, strict=True))
+
+
+_MAN = _knots(
+    "420 470 510 600 700 770 797 816 832 846 860",
+    "70 97 99 89 110 123 117 98 70 48 39",
+    "55 76 79 69 84 79 74 66 54 44 38",
+)
+_WOMAN = _knots(
+    "420 470 510 610 700 765 790 810 828 842 860",
+    "70 101 105 77 97 106 102 86 60 42 34",
+    "58 79 82 61 83 73 68 60 48 39 33",
+)
+_SKIRT = _knots("290 400 490 550", "128 116 104 86", "110 98 82 68")
+_CURVE = (
+    (0.42, 0.49, 0.60, 0.71, 0.80, 0.86),
+    (0.0, -0.013, 0.006, 0.013, -0.004, -0.002),
+)  # belly and back, forward
+
+
+_VOLUME = {"short": 1.08, "crop": 1.03, "bald": 0, "long": 1.12, "bob": 1.18, "ponytail": 1.05, "bun": 1.05}
+_NAPE = {"short": -0.62, "crop": -0.55, "bun": -0.6, "ponytail": -0.6}  # hair reaches down to here
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How a kind of upper garment is cut: height of the hem, looseness (body units), covered part of the
+    upper arm (1 = the whole arm), and its warmth as a thermal camera sees it (0..1).
+    """
+
+    hem: float
+    loose: float
+    sleeve: float
+    warmth: float
+
+
+_CUTS = {
+    "tee": _Cut(0.475, 0.004, 0.72, 0.62),
+    "shirt": _Cut(0.462, 0.004, 1, 0.58),
+    "jacket": _Cut(0.452, 0.011, 1, 0.42),
+    "open jacket": _Cut(0.452, 0.011, 1, 0.44),
+    "hoodie": _Cut(0.455, 0.012, 1, 0.48),
+    "coat": _Cut(0.285, 0.013, 1, 0.36),
+    "dress": _Cut(0.290, 0.002, 0.30, 0.60),
 }
 
 
@@ -806,9 +812,9 @@ def _skeleton(who: Person, pose: _Pose) -> list[_Skeleton]:
             ankle[2] + 0.088 * math.cos(tip),
         )
         arm, fore = pose.arm[i], pose.arm[i] + pose.elbow[i]
-        wide = (0.108 if who.female else 0.122) * (0.35 + 0.65 * who.build)
-        shoulder = (wide * sign, 0.787, 2 * pose.lean)
-        out = math.sin(pose.spread) * (0.6 + 0.5 * who.build)
+        wide = (0.094 if who.female else 0.108) * (0.3 + 0.7 * who.build)
+        shoulder = (wide * sign, 0.768, 0.0)
+        out = math.sin(pose.spread) * (0.7 + 0.5 * who.build)
         elbow = (
             shoulder[0] + 0.155 * out * sign,
             shoulder[1] - 0.155 * math.cos(arm),
@@ -868,17 +874,20 @@ class _Figure:
     def leg(self, i: int) -> None:
         who, side, build = self.who, self.sides[i], 0.4 + 0.6 * self.who.build
         points = [self.flat(side.hip), self.flat(side.knee), self.flat(side.ankle)]
-        bare = [0.058 * build, 0.038 * build, 0.023]
         self.shoe(side)
         if who.lower in ("trousers", "slim"):
             cut = (0.064, 0.047, 0.040) if who.lower == "trousers" else (0.061, 0.041, 0.030)
             self.limb(points, [r * build for r in cut], who.lower_colour, who.lower_pattern, flat_end=True)
             if who.boots:
-                self.boot_shaft(points, 0.034 if who.lower == "slim" else 0)
+                self.boot_shaft(points, 0.032 if who.lower == "slim" else 0)
             return
-        self.limb(points, bare, who.skin)
+        (kx, ky), (ax, ay) = points[1:]
+        calf = (kx + 0.32 * (ax - kx) - 0.010 * self.view.sin, ky + 0.32 * (ay - ky))
+        self.limb(
+            [*points[:2], calf, points[2]], [0.058 * build, 0.037 * build, 0.037 * build, 0.021], who.skin
+        )
         if who.boots:
-            self.boot_shaft(points, 0.031)
+            self.boot_shaft(points, 0.027)
         if who.lower == "shorts":
             (ax, ay), (bx, by) = points[:2]
             end = (ax + 0.93 * (bx - ax), ay + 0.93 * (by - ay))
@@ -905,13 +914,8 @@ class _Figure:
     def shoe(self, side: _Skeleton) -> None:
         who, (x, y, z) = self.who, side.ankle
         heel, toe = self.flat((x, y - 0.012, z - 0.022)), self.flat(side.toe)
-        sole = (0.80, 0.79, 0.76) if who.shoe_colour[0] < 0.5 and not who.boots else (0.25, 0.22, 0.20)
         low = 0.009
-        self.limb(
-            [(heel[0], heel[1] - low), (toe[0], toe[1] - low)],
-            [0.022, 0.019],
-            sole if who.skin[0] != who.skin[2] else who.shoe_colour,
-        )
+        self.limb([(heel[0], heel[1] - low), (toe[0], toe[1] - low)], [0.022, 0.019], who.sole_colour)
         self.limb(
             [(heel[0], heel[1] + 0.004), (toe[0], toe[1] - 0.001)],
             [0.025, 0.019],
@@ -939,14 +943,14 @@ class _Figure:
         view, build = self.view, self.who.build
         heights = [k[0] for k in knots]
         widths = [view.width(k[1] * build, k[2] * build) + loose for k in knots]
-        most = max(widths) + abs(self.pose.lean)
+        most = max(widths) + abs(self.pose.lean) + 0.013
         found = self.canvas.window(-most, most, low, high)
         if found is None:
             return None
         where, xs, ys = found
         w = np.interp(ys, heights, widths).astype(np.float32)
         slope = (np.interp(ys + 0.004, heights, widths) - np.interp(ys - 0.004, heights, widths)) / 0.008
-        centre = self.pose.lean * (ys - 0.5) * 2
+        centre = self.pose.lean * (ys - 0.5) * 2 + view.sin * np.interp(ys, *_CURVE).astype(np.float32)
         off = xs - centre
         edge = (np.abs(off) - w) * (1 / np.sqrt(1 + slope * slope)).astype(np.float32)
         distance = np.maximum(edge, np.maximum(low - ys, ys - high))
@@ -973,12 +977,13 @@ class _Figure:
     def upper_body(self) -> None:
         who, view = self.who, self.view
         knots = _WOMAN if who.female else _MAN
-        low = _HEM[who.upper]
+        cut = _CUTS[who.upper]
+        low = cut.hem
         if who.upper in ("coat", "dress"):
             flare = 1.0 if who.upper == "dress" else 0.93
             knots = tuple((y, a * flare, b * flare) for y, a, b in _SKIRT[:2]) + knots[1:]
         high = 0.838 if who.upper in ("tee", "dress") else 0.85
-        drawn = self.trunk(knots, _LOOSE[who.upper], low, high, who.upper_colour, who.upper_pattern)
+        drawn = self.trunk(knots, cut.loose, low, high, who.upper_colour, who.upper_pattern)
         if drawn is None:
             return
         where, alpha, s, ys, shade = drawn
@@ -998,7 +1003,7 @@ class _Figure:
             mark(front * _smooth((0.035 - np.abs(side)) * pixels), dark)
         elif who.upper == "shirt":
             dots = _smooth((np.cos(ys * 2 * math.pi / 0.055) - 0.3) * 2)
-            mark(front * _smooth((0.05 - np.abs(side)) * pixels) * dots, (0.9, 0.9, 0.88), 0.8)
+            mark(front * _smooth((0.05 - np.abs(side)) * pixels) * dots, who.trim_colour, 0.8)
         elif who.upper == "hoodie":
             pocket = np.maximum(np.abs(side) - 0.55, np.maximum(0.50 - ys, ys - 0.575) * 10)
             mark(front * _smooth((0.05 - np.abs(pocket)) * pixels), dark, 0.6)
@@ -1054,12 +1059,12 @@ class _Figure:
                 * _smooth((ys - 0.64) * self.canvas.unit)
             )
             mark(mask, who.bag_colour)
-            mark(mask * np.maximum(stripes, 0), (0.9, 0.9, 0.9))
+            mark(mask * np.maximum(stripes, 0), who.trim_colour)
         if who.bag == "shoulder bag":
             line = np.where(ahead > 0, side, -side) * 0.11 + (ys - 0.68) * 0.62
             mask = _smooth((0.011 - np.abs(line)) * self.canvas.unit)
             mark(mask, who.bag_colour)
-            mark(mask * np.maximum(stripes, 0) * 2, (0.9, 0.9, 0.9))
+            mark(mask * np.maximum(stripes, 0) * 2, who.trim_colour)
 
     def neck(self) -> None:
         lean = 2 * self.pose.lean
@@ -1073,142 +1078,120 @@ class _Figure:
         who, side, build = self.who, self.sides[i], 0.45 + 0.55 * self.who.build
         lean = 0.55 * self.pose.lean
         points = [(x + lean, y) for x, y in map(self.flat, (side.shoulder, side.elbow, side.wrist))]
-        skin = [0.035 * build, 0.027 * build, 0.020]
+        bare = [0.033 * build, 0.027 * build, 0.019]
         (ex, ey), (wx, wy) = points[1:]
-        length = max(1e-4, math.hypot(wx - ex, wy - ey))
-        hand = (wx + 0.03 * (wx - ex) / max(length, 0.06), wy + 0.03 * (wy - ey) / max(length, 0.06))
-        self.limb([points[2], hand], [0.019, 0.017], who.skin)
-        loose = _LOOSE[who.upper]
-        if who.upper in ("tee", "dress"):
-            self.limb(points, skin, who.skin)
-            (sx, sy), f = points[0], 0.72 if who.upper == "tee" else 0.25
-            end = (sx + f * (ex - sx), sy + f * (ey - sy))
-            radii = [0.041 * build, 0.039 * build]
-            self.limb([points[0], end], radii, who.upper_colour, who.upper_pattern, flat_end=True)
+        reach = 0.03 / max(0.06, math.hypot(wx - ex, wy - ey))
+        hand = (wx + reach * (wx - ex), wy + reach * (wy - ey))
+        self.limb([points[2], hand], [0.019, 0.016], who.skin)
+        cut = _CUTS[who.upper]
+        if cut.sleeve < 1:
+            self.limb(points, bare, who.skin, joint=True)
+            (sx, sy), part = points[0], cut.sleeve
+            points = [points[0], (sx + part * (ex - sx), sy + part * (ey - sy))]
+            radii = [0.036 * build, 0.037 * build]
         else:
-            radii = [0.038 * build + loose * 0.6, 0.033 * build + loose * 0.6, 0.026 + loose * 0.5]
-            self.limb(points, radii, who.upper_colour, who.upper_pattern, flat_end=True)
+            radii = [
+                0.034 * build + cut.loose * 0.6,
+                0.032 * build + cut.loose * 0.6,
+                0.025 + cut.loose * 0.5,
+            ]
+        self.limb(points, radii, who.upper_colour, who.upper_pattern, joint=True, flat_end=True)
 
     # head
 
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour, contact: float = 0.2) -> None:
+        _draw_ellipse(self.canvas, self.light, x, y, rx, ry, colour, contact)
+
     def head(self) -> None:
-        who, view = self.who, self.view
+        who = self.who
         turn = self.yaw + self.pose.head
         cos, sin = math.cos(turn), math.sin(turn)
-        x0 = 2 * self.pose.lean * 0.45 + 0.016 * view.sin
-        y0, rx, ry = 0.932, math.hypot(0.050 * cos, 0.058 * sin), 0.066
-        bald = who.hair_style == "bald"
-        if who.hair_style in ("bun", "ponytail"):
-            bx, by = x0 - 0.058 * sin, y0 + (0.045 if who.hair_style == "bun" else 0.025)
-            if cos > 0.3:
-                by += 0.03 if who.hair_style == "bun" else 0.0
-            _draw_ellipse(self.canvas, self.light, bx, by, 0.026, 0.024, who.hair)
-        if abs(cos) > 0.5 and who.hair_style not in ("bob", "long"):
+        x, y = 0.9 * self.pose.lean + 0.016 * self.view.sin, 0.932
+        rx, ry = math.hypot(0.050 * cos, 0.058 * sin), 0.066
+        knot = (x - 0.056 * sin, y + (0.060 if who.hair_style == "bun" else 0.030), 0.025, 0.024, who.hair)
+        tied = who.hair_style in ("bun", "ponytail")
+        if tied and cos > 0:
+            self.ellipse(*knot)
+        ears = who.hair_style not in ("bob", "long")
+        if ears and abs(cos) > 0.5:
             for sign in (1, -1):
-                _draw_ellipse(
-                    self.canvas, self.light, x0 + sign * rx * 0.98, y0 - 0.006, 0.011, 0.017, who.skin, 0.0
-                )
-        volume = {
-            "short": 1.08,
-            "crop": 1.03,
-            "bald": 0.0,
-            "long": 1.12,
-            "bob": 1.18,
-            "ponytail": 1.05,
-            "bun": 1.05,
-        }[who.hair_style]
+                self.ellipse(x + sign * rx * 0.98, y - 0.006, 0.011, 0.017, who.skin, 0.0)
+        if abs(sin) > 0.45 and cos > -0.5:
+            self.ellipse(x + 0.056 * sin, y - 0.014, 0.010, 0.009, who.skin, 0.0)  # the nose in profile
+        volume = _VOLUME[who.hair_style]
         if volume and who.hat == "none":
-            lift = 0.006 * volume
-            _draw_ellipse(
-                self.canvas,
-                self.light,
-                x0 - 0.006 * sin,
-                y0 + lift + 0.004,
-                rx * volume,
-                ry * volume,
-                who.hair,
-                0.2,
-            )
-        found = _ellipse(self.canvas, x0, y0, rx, ry)
+            self.ellipse(x - 0.006 * sin, y + 0.010, rx * volume, ry * volume, who.hair)
+        self.face(x, y, rx, ry, cos, sin)
+        if ears and abs(sin) > 0.6:
+            self.ellipse(x - 0.004 * sin, y - 0.008, 0.009, 0.014, tuple(0.93 * c for c in who.skin), 0.25)
+        if who.hat != "none":
+            self.hat(x, y, rx, ry, cos, sin)
+        if tied and cos <= 0:
+            self.ellipse(*knot)
+        if who.hair_style == "long" and cos > 0.2:
+            for sign in (1, -1):
+                strand = x + sign * rx * 0.98 - 0.01 * sin
+                self.limb(
+                    [(strand, y), (strand + 0.004 * sign, 0.825)], [0.014, 0.007], who.hair, contact=0.1
+                )
+
+    def face(self, x: float, y: float, rx: float, ry: float, cos: float, sin: float) -> None:
+        """The head is a ball; skin and hair are regions of it in the head's own frame, so it can turn."""
+        who = self.who
+        found = _ellipse(self.canvas, x, y, rx, ry)
         if found is None:
             return
         where, distance, nx, ny = found
-        if volume > 1.1:
-            distance = np.maximum(distance, 0 * distance)  # the hair hides the head's own outline, see below
-            distance = found[1]
         out = np.sqrt(np.maximum(0, 1 - nx * nx - ny * ny))
         hx, hz = nx * cos - out * sin, nx * sin + out * cos
+        ax = np.abs(hx)
         sharp = self.canvas.unit * ry
-        face = _smooth((hz - 0.05 + 0.25 * np.minimum(ny, 0)) * sharp * 0.7) * _smooth(
-            (0.46 - 0.25 * np.abs(hx) - ny) * sharp
-        )
-        nape = {"short": -0.62, "crop": -0.55, "bun": -0.6, "ponytail": -0.6}.get(who.hair_style, -2.0)
-        skin = np.maximum(face, _smooth((nape - ny) * sharp))
-        if bald:
+        face = _smooth((hz - 0.10 + 0.30 * np.minimum(ny + 0.1, 0)) * sharp * 0.6)
+        face = face * _smooth((0.48 - 0.3 * ax - ny) * sharp)
+        skin = np.maximum(face, _smooth((_NAPE.get(who.hair_style, -2.0) - ny) * sharp))
+        if who.hair_style == "bald":
             skin = np.ones_like(face)
-        paint = _rgb(who.hair) * (1 + 0.25 * np.maximum(0, ny - 0.2)) + skin * (
-            _rgb(who.skin) - _rgb(who.hair)
-        )
-        dark = self.features(hx, hz, ny, face)
-        paint = paint * (1 - dark)
-        mouth = face * np.exp(-((hx / 0.28) ** 2) - ((ny + 0.56) / 0.10) ** 2) * 0.55
-        paint = paint + mouth * (_rgb(who.skin) * _rgb((0.75, 0.45, 0.45)) - paint)
-        if who.beard:
-            area = (
-                face * _smooth((-0.30 - ny - 0.45 * (np.abs(hx) < 0.25) * (ny > -0.5)) * sharp * 0.7) * 0.75
-            )
-            paint = paint + area * (_rgb(who.hair) - paint)
-        self.canvas.fill(
-            where, distance, paint * self.light.on(np.clip(nx, -1, 1), ny * 0.5 + 0.5), 0.2 if bald else 0.1
-        )
-        if who.hat != "none":
-            self.hat(x0, y0, rx, ry, cos, sin)
-
-    def features(self, hx, hz, ny, face) -> np.ndarray:
-        """Darkness of eyes, brows and nose."""
-        ahead = face * (hz > 0)
-        eyes = np.exp(-(((np.abs(hx) - 0.38) / 0.17) ** 2) - ((ny + 0.02) / 0.10) ** 2)
-        brows = np.exp(-(((np.abs(hx) - 0.40) / 0.24) ** 2) - ((ny - 0.20) / 0.07) ** 2)
+        hair, flesh = _rgb(who.hair), _rgb(who.skin)
+        paint = hair * (1 + 0.3 * np.maximum(0, ny - 0.2)) * (1 - skin) + flesh * skin
+        eyes = np.exp(-(((ax - 0.38) / 0.17) ** 2) - ((ny + 0.02) / 0.10) ** 2)
+        brows = np.exp(-(((ax - 0.40) / 0.24) ** 2) - ((ny - 0.20) / 0.07) ** 2)
         nose = np.exp(-(((hx - 0.06) / 0.10) ** 2) - ((ny + 0.26) / 0.14) ** 2)
-        return ahead * np.clip(0.72 * eyes + 0.45 * brows + 0.22 * nose, 0, 0.85)
+        paint = paint * (1 - face * (hz > 0) * np.clip(0.72 * eyes + 0.45 * brows + 0.22 * nose, 0, 0.85))
+        mouth = 0.55 * face * np.exp(-((hx / 0.28) ** 2) - ((ny + 0.56) / 0.10) ** 2)
+        paint = paint + mouth * (flesh * _rgb((0.75, 0.45, 0.45)) - paint)
+        if who.beard:
+            area = 0.7 * face * _smooth((-0.34 - ny) * sharp * 0.5) * (1 - 0.8 * mouth)
+            paint = paint + area * (hair - paint)
+        self.canvas.fill(where, distance, paint * self.light.on(np.clip(nx, -1, 1), 0.5 + 0.5 * ny), 0.12)
 
-    def hat(self, x0, y0, rx, ry, cos, sin) -> None:
+    def hat(self, x: float, y: float, rx: float, ry: float, cos: float, sin: float) -> None:
         who = self.who
-        found = _ellipse(self.canvas, x0 - 0.003 * sin, y0 + 0.006, rx * 1.12, ry * 1.10)
+        found = _ellipse(self.canvas, x - 0.003 * sin, y + 0.008, rx * 1.13, ry * 1.10)
         if found is None:
             return
         where, distance, nx, ny = found
-        brim = 0.30 if who.hat == "cap" else 0.14
+        brim = 0.26 if who.hat == "cap" else 0.14
         colour = _rgb(who.hat_colour) * self.light.on(np.clip(nx, -1, 1), 0.5 + 0.5 * ny)
         if who.hat == "beanie":
-            colour = colour * (1 - 0.18 * (ny < brim + 0.28))
+            colour = colour * (1 - 0.2 * (ny < brim + 0.28))
         self.canvas.fill(where, np.maximum(distance, (brim - ny) * ry), colour, 0.15)
-        if who.hat == "cap" and cos > -0.35:
-            y = y0 + 0.30 * ry - 0.05 * self.view.pitch
-            a, b = (x0 + 0.035 * sin, y + 0.004), (x0 + 0.098 * sin, y - 0.030 * max(0.0, cos))
-            spread = 0.012 + 0.022 * abs(cos)
-            _draw_ellipse(
-                self.canvas,
-                self.light,
-                (a[0] + b[0]) / 2,
-                (a[1] + b[1]) / 2,
-                spread + abs(b[0] - a[0]) / 2 + 0.006,
-                0.010,
-                tuple(0.8 * c for c in who.hat_colour),
-            )
+        if who.hat == "cap" and cos > -0.6:
+            half = math.hypot(0.048 * cos, 0.036 * sin)
+            dark = tuple(0.78 * c for c in who.hat_colour)
+            self.ellipse(x + 0.070 * sin, y + 0.024 - 0.006 * max(0.0, cos), half, 0.0085, dark, 0.3)
 
     def long_hair(self) -> None:
         who, view = self.who, self.view
-        x = 2 * self.pose.lean * 0.42 - 0.02 * view.sin
+        x = 0.84 * self.pose.lean - 0.02 * view.sin
         if who.hair_style == "long":
-            width = math.hypot(0.058 * view.cos, 0.040 * view.sin)
-            self.limb([(x, 0.93), (x - 0.012 * view.sin, 0.78)], [width, width * 0.92], who.hair)
+            width = math.hypot(0.056 * view.cos, 0.038 * view.sin)
+            self.limb([(x, 0.93), (x - 0.012 * view.sin, 0.79)], [width, width * 0.9], who.hair)
         elif who.hair_style == "bob":
-            width = math.hypot(0.060 * view.cos, 0.050 * view.sin)
-            self.limb([(x, 0.93), (x, 0.875)], [width, width], who.hair)
+            width = math.hypot(0.059 * view.cos, 0.046 * view.sin)
+            self.limb([(x, 0.93), (x, 0.885)], [width, width], who.hair)
         elif who.hair_style == "ponytail" and view.cos < 0.5:
             x = x - 0.05 * view.sin
-            self.limb([(x, 0.95), (x - 0.012 * view.sin, 0.81)], [0.020, 0.012], who.hair)
+            self.limb([(x, 0.96), (x - 0.012 * view.sin, 0.81)], [0.019, 0.011], who.hair)
 
     # bags
 
@@ -1252,7 +1235,7 @@ class _Figure:
         self.limb([(x, y + 0.022), (x, y - 0.022)], [half * 0.95, half], who.bag_colour)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # Rendering
 
 
@@ -1268,12 +1251,13 @@ def render(
 ) -> np.ndarray:
     """Draw image ``index`` of identity ``pid`` as camera ``camid`` sees it.
 
-    A camera ``distance`` times farther away sees the same scene through its lens at `native_size` pixels: optical
-    blur, area sampling, sensor noise and JPEG compression at that size; the result is resized back to ``size`` with
-    bilinear interpolation. ``distance=1`` with the same other arguments is therefore the HR truth of that image.
+    A camera ``distance`` times farther away sees the same scene through its lens at `native_size` pixels:
+    optical blur, area sampling, sensor noise and JPEG compression at that size; the result is resized back to
+    ``size`` with bilinear interpolation. ``distance=1`` with the same other arguments is therefore the HR
+    truth of that image.
 
     Args:
-        pid: identity, >= 0. camid: camera, >= 1. index: number of the image of that identity and camera, >= 0.
+        pid: identity, >= 0. camid: camera, >= 1. index: number of the image, >= 0.
         size: (H, W) in pixels, at least (16, 8).
         seed: which population and which cameras.
         modality: "visible", or "thermal" (body heat, three equal channels).
@@ -1298,7 +1282,7 @@ def render(
 
 
 def native_size(size: tuple[int, int], distance: float) -> tuple[int, int]:
-    """Return the (height, width) in pixels at which a camera ``distance`` times farther away sees a person."""
+    """Return the (height, width) in pixels at which a camera ``distance`` times farther away sees them."""
     return max(4, round(size[0] / distance)), max(2, round(size[1] / distance))
 
 
@@ -1308,9 +1292,9 @@ def _scene(pid, camid, size, seed, thermal, calibration, draw) -> np.ndarray:
     who, eye = person(pid, seed, calibration), camera(camid, seed, calibration)
     pose = _pose(draw, calibration.pose_variation)
     yaw = eye.yaw + eye.spread * float(draw.normal()) + (math.pi if draw.random() < 0.25 else 0.0)
-    scale = _FIGURE * height * who.height * (1 + eye.crop * float(draw.normal()))
+    scale = _FIGURE * height * math.sqrt(who.height) * (1 + eye.crop * float(draw.normal()))
     x0 = width * (0.5 + 1.5 * eye.crop * float(draw.normal()))
-    ground = height * (0.955 + 0.5 * eye.crop * float(draw.normal()))
+    ground = height * (0.96 + 0.5 * eye.crop * float(draw.normal()))
     place = _backdrop(camid, seed, (height, width))
     top = int(draw.integers(0, place.shape[1] - height + 1))
     left = int(draw.integers(0, place.shape[2] - width + 1))
@@ -1326,7 +1310,7 @@ def _scene(pid, camid, size, seed, thermal, calibration, draw) -> np.ndarray:
     _cast_shadow(canvas, eye.light, low, 0.1 if thermal else 0.38)
     _Figure(canvas, who, view, pose, light, yaw).draw()
     if thermal:
-        return _blur(rgb, 0.12)
+        return _blur(np.repeat(rgb.mean(0, keepdims=True), 3, axis=0), 0.12)
     rgb = _blur(rgb, eye.blur)
     grey = rgb.mean(0)
     rgb = grey + eye.saturation * (rgb - grey)
@@ -1374,13 +1358,13 @@ def _far(scene, native, distance, noise, sensor, thermal) -> np.ndarray:
     planes = [Image.fromarray(plane).resize(native[::-1], Image.Resampling.BOX) for plane in scene]
     small = _digitise(np.stack([np.asarray(p) for p in planes]), noise, sensor, thermal)
     file = io.BytesIO()
-    Image.fromarray(small).save(file, "JPEG", quality=int(sensor.integers(60, 91)), subsampling=2)
+    Image.fromarray(small).save(file, "JPEG", quality=int(sensor.integers(75, 95)), subsampling=2)
     with Image.open(file) as image:
         big = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return np.repeat(big[..., :1], 3, axis=2) if thermal else big
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # Data sets
 
 _PATH = re.compile(
@@ -1390,7 +1374,7 @@ _PATH = re.compile(
 
 @dataclass(frozen=True)
 class SynthReader:
-    """Renders the virtual path of a synthetic set; can be pickled. ``folder`` names version, seed and calibration."""
+    """Renders the virtual paths of a synthetic set; can be pickled."""
 
     seed: int = 0
     calibration: Calibration = DEFAULT
@@ -1445,8 +1429,8 @@ def synth(
 ) -> ReIDDataset:
     """Build the synthetic data set: every identity seen by every camera, 10 random splits in halves.
 
-    The table is sorted by pid, camid and index. Splits keep the identities of one look group together, so that an
-    identity's look-alikes are always in the same part.
+    The table is sorted by pid, camid and index. Splits keep the identities of one look group together, so
+    that an identity's look-alikes are always in the same part.
 
     Args:
         identities: number of identities, at least 2 look groups.
@@ -1481,8 +1465,8 @@ def synth_caviar(
 ) -> ReIDDataset:
     """Build the CAVIAR-like set: camera 1 is near (HR), camera 2 far, with genuine optical low resolution.
 
-    The table also has ``height`` and ``width``, the native size in pixels, and ``distance``. ``read(truth_path(path))``
-    is the HR truth of an LR image.
+    The table also has ``height`` and ``width``, the native size in pixels, and ``distance``.
+    ``read(truth_path(path))`` is the HR truth of an LR image.
 
     Args:
         distances: smallest and largest distance of the far camera, between 1.05 and 16; drawn per image.
@@ -1581,6 +1565,8 @@ def _check_options(
         raise DatasetError(
             f"{name} is drawn, not read from disk: expected no root, found {root}; leave root out"
         )
+    if not isinstance(calibration, Calibration):
+        raise DatasetError(f"{name}: calibration must be a Calibration, found {calibration!r}")
     least = 2 * calibration.identities_per_look
     wanted = (
         ("identities", identities, least),
