@@ -77,7 +77,7 @@ def greater(a: Cell, b: Cell, by: float = 0.0) -> Check:
             absent = " and ".join(f"({cell})" for cell, row in ((a, first), (b, second)) if row is None)
             return Verdict("not measured", f"no row for {absent}")
         detail = f"{a}: {_show(first)}; {b}: {_show(second)}"
-        return Verdict(_compare(first, second, by), detail)
+        return Verdict(compare(first, second, by), detail)
 
     return check
 
@@ -169,7 +169,7 @@ def above(cell: Cell, level: float) -> Check:
         rows = rows[rows.setting == cell.setting] if cell.setting else rows
         limit = pd.Series({"value": level, "low": float("nan"), "high": float("nan")})
         found = [
-            Verdict(_compare(row, limit, 0), f"{row.setting}: {_show(row)}") for _, row in rows.iterrows()
+            Verdict(compare(row, limit, 0), f"{row.setting}: {_show(row)}") for _, row in rows.iterrows()
         ]
         return _join(found) if found else Verdict("not measured", f"no row for ({cell})")
 
@@ -254,7 +254,8 @@ def _join(found: list[Verdict]) -> Verdict:
     return Verdict(verdict, "; ".join(dict.fromkeys(facts)))
 
 
-def _compare(a: pd.Series, b: pd.Series, by: float) -> str:
+def compare(a: pd.Series, b: pd.Series, by: float = 0.0) -> str:
+    """The verdict on "a is larger than b by more than `by`"; a and b have value, low and high (NaN: none)."""
     gap = a.value - b.value - by
     if gap - hypot(_below(a), _above(b)) > 1e-9:
         return "holds"

@@ -175,8 +175,8 @@ def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, 
             "earlier": _earlier_runs(target / f"{paper}.run.json", covers),
         }
         json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        _replace(path, text)
-        _replace(target / f"{paper}.run.json", json_text)
+        replace_text(path, text)
+        replace_text(target / f"{paper}.run.json", json_text)
     return path
 
 
@@ -301,11 +301,16 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
 
 
 def provenance(
-    parameters: Mapping[str, object], fingerprint: str, seconds: float, gpu: str | None = None
+    parameters: Mapping[str, object],
+    fingerprint: str,
+    seconds: float,
+    gpu: str | None = None,
+    note: str = "",
 ) -> dict[str, object]:
     """What a run.json holds: commit, parameters, versions, hardware, wall time, data fingerprint, UTC time.
 
-    `seconds` is the wall time; `gpu` the accelerator's name (torch.cuda.get_device_name()) or None. Paths in
+    `seconds` is the wall time; `gpu` the accelerator's name (torch.cuda.get_device_name()) or None; `note` what
+    every number from these data must say (the data set's `note`: "CUHK03 at 128x64"). Paths in
     `parameters` are cut to their last part, so that a committed file tells nothing about somebody's folders.
     `dirty` is True when reid_lib or pyproject.toml had uncommitted changes, None outside git.
     """
@@ -320,6 +325,7 @@ def provenance(
         "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()},
         "seconds": round(float(seconds), 1),
         "data_fingerprint": fingerprint,
+        "data_note": note,
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
@@ -470,7 +476,8 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Write a file all at once: readers see the old text or the new, never a part. Raises ResultsError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
