@@ -70,11 +70,12 @@ def reproduce(
         say: takes each line of progress.
 
     Raises:
-        ValueError: an unknown notebook, artefact or parameter; or write_back where it is not allowed.
+        ValueError: an unknown data set, notebook, artefact or parameter, or write_back not allowed.
         ResultsError: an unknown profile, or a results folder that cannot be written.
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; earlier ones stay done.
     """
     folder = results.folder(profile, dataset) / "notebooks"
+    _check_data(dataset, data_root)
     wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
     if seeds is not None:
         wanted["seeds"] = list(seeds)
@@ -382,6 +383,18 @@ def _clean(text: str, root: Path) -> str:
         name: f"T_{i}" for i, name in enumerate(dict.fromkeys(re.findall(r"T_[0-9a-f]{5}(?=[_\" ])", text)))
     }
     return re.sub(r"T_[0-9a-f]{5}(?=[_\" ])", lambda match: ids[match.group()], text)
+
+
+def _check_data(dataset: str, data_root: str) -> None:
+    from reid_lib.datasets import NAMES
+
+    if dataset not in NAMES:
+        raise ValueError(f"unknown data set {dataset!r}{_near(dataset, NAMES)}; known are {', '.join(NAMES)}")
+    if not dataset.startswith("synth") and not Path(data_root or "/nowhere").expanduser().is_dir():
+        raise ValueError(
+            f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
+            "DATA.md says where to get it"
+        )
 
 
 def _check_write_back(dataset: str, changed: Mapping[str, Mapping[str, object]]) -> None:

@@ -1,0 +1,552 @@
+"""The command line: `reid-lib COMMAND --help` shows what each command takes.
+
+Exit codes: 0 all is well, 1 a check or a notebook failed, 2 wrong usage or bad input, 130 interrupted. Heavy
+imports stand in the functions that need them, so that help comes at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Union
+
+import tyro
+from tyro.conf import Positional, arg, subcommand
+
+PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
+DEBUG_VARIABLE = "REID_LIB_DEBUG"
+README_MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    profile: str = "demo"
+    """smoke (a check, seconds), demo (minutes on a CPU) or paper (the papers' settings, needs CUDA)."""
+    dataset: str = "synth"
+    """Data set: synth, synth-caviar, viper, caviar, cuhk03."""
+    data_root: str = ""
+    """The benchmark's folder; not for the built-in sets."""
+    layout: str = ""
+    """Which of the folder variants that DATA.md names; empty: the official one."""
+    partition: str = ""
+    """A file with published splits; empty: seeded ones."""
+    only: str = ""
+    """One notebook (13_lrar, lrar, 13) or one table or figure ("LRAR Table II")."""
+    seeds: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Seeds, in place of the notebooks' own."""
+    set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Further notebook parameters."""
+    force: bool = False
+    """Run also what is up to date."""
+    write_back: bool = False
+    """Put the outputs, normalised, into notebooks/ (built-in data and the notebooks' own parameters only)."""
+
+    def run(self) -> int:
+        from reid_lib.reproduce import NotebookFailed, reproduce
+
+        try:
+            reproduce(
+                _root(),
+                profile=self.profile,
+                dataset=self.dataset,
+                data_root=self.data_root,
+                seeds=self.seeds,
+                only=self.only,
+                overrides=self._overrides(),
+                force=self.force,
+                write_back=self.write_back,
+                say=lambda line: print(line, flush=True),
+            )
+        except NotebookFailed as error:
+            print(error, file=sys.stderr)
+            return 1
+        return 0
+
+    def _overrides(self) -> dict[str, object]:
+        partition = str(Path(self.partition).resolve()) if self.partition else ""
+        named = {"layout": self.layout, "partition": partition}
+        return {name: value for name, value in named.items() if value} | _assignments(self.set)
+
+
+@dataclass(frozen=True)
+class List:
+    paper: str = ""
+    """Only this paper: cadnet, intact, lrar, drfm, vpfa or baselines."""
+
+    def run(self) -> int:
+        from reid_lib.reporting import artefacts
+
+        if self.paper and self.paper not in artefacts.PAPERS:
+            raise ValueError(f"paper must be one of {', '.join(artefacts.PAPERS)}, found {self.paper!r}")
+        chosen = [a for a in artefacts.ARTEFACTS if self.paper in ("", a.paper)]
+        rows = [(a.title, artefacts.status(a), a.notebook or "-", a.caption) for a in chosen]
+        _print_table(("artefact", "status", "notebook", "what it shows"), rows)
+        return 0
+
+
+@dataclass(frozen=True)
+class Status:
+    profile: str = "demo"
+    """Profile whose runs are looked at."""
+    dataset: str = "synth"
+    """Data set whose runs are looked at."""
+
+    def run(self) -> int:
+        from reid_lib import reproduce
+        from reid_lib.reporting import results
+
+        states = reproduce.states(_root(), self.profile, self.dataset)
+        print(f"Notebooks, profile {self.profile}, data set {self.dataset}")
+        columns = ("notebook", "last run", "finished", "seconds", "parameters")
+        rows = [(s.name, s.state, s.finished or "-", f"{s.seconds:.0f}", s.parameters or "-") for s in states]
+        _print_table(columns, rows)
+        print("\nResults")
+        rows = [(*key, *_run_columns(*key)) for key in results.available()]
+        _print_table(("profile", "data set", "paper", "rows", "time", "commit", "complete"), rows)
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    def run(self) -> int:
+        problems, checked = verify(_root())
+        for problem in problems:
+            print(problem)
+        print(f"{len(problems)} problems" if problems else f"all is well: {checked}")
+        return 1 if problems else 0
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    name: Positional[str]
+    """Data set: viper, caviar, cuhk03, synth, synth-caviar, synth-thermal."""
+    root: str = ""
+    """The folder as its owners distribute it; not for the built-in sets."""
+    layout: str = ""
+    """Which of the folder variants that DATA.md names; empty: the official one."""
+
+    def run(self) -> int:
+        dataset = _load(self.name, self.root, self.layout)
+        height, width = dataset.size
+        print(f"{dataset.name}: {len(dataset.splits)} splits, images at {height}x{width} (height x width)")
+        print(dataset.summary().to_string())
+        unread = _unreadable(dataset)
+        for message in unread:
+            print(message, file=sys.stderr)
+        print("" if unread else f"every image can be read; fingerprint {dataset.fingerprint()}")
+        if dataset.note:
+            print(f"note: {dataset.note}")
+        return 1 if unread else 0
+
+
+@dataclass(frozen=True)
+class DataTrials:
+    name: Positional[str]
+    """Data set."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The CSV to write; with several trials, trial 3 of trials.csv is trials-3.csv."""
+    root: str = ""
+    """The benchmark's folder."""
+    layout: str = ""
+    """Which of the folder variants that DATA.md names."""
+    split: int = 0
+    """Number of the train/test split."""
+    rates: tuple[int, ...] = (2, 3, 4)
+    """Down-sampling rates, drawn uniformly per query; 1 is HR."""
+    n: int = 1
+    """Number of trials."""
+    seed: int = 0
+    """Seed of every draw."""
+
+    def run(self) -> int:
+        from reid_lib.datasets import mlr
+
+        dataset = _load(self.name, self.root, self.layout)
+        _check_output(self.output)
+        for trial in mlr.trials(dataset, split=self.split, rates=self.rates, n=self.n, seed=self.seed):
+            path = self.output
+            if self.n > 1:
+                path = path.with_name(f"{path.stem}-{trial.number}{path.suffix}")
+            _written_whole(path, trial.to_csv)
+            print(f"{path}: {len(trial.query)} queries, {len(trial.gallery)} in the gallery")
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    command: (
+        Annotated[
+            DataCheck,
+            subcommand(
+                "check",
+                description="Load a data set, compare it with the documented counts, read every image.\n\n"
+                "Example: reid-lib data check viper --root ~/data/VIPeR",
+            ),
+        ]
+        | Annotated[
+            DataTrials,
+            subcommand(
+                "trials",
+                description="Write trials of the MLR protocol as CSV, image by image.\n\n"
+                "Example: reid-lib data trials cuhk03 --root ~/data/cuhk03 -o trials.csv --n 10",
+            ),
+        ]
+    )
+
+    def run(self) -> int:
+        return self.command.run()
+
+
+@dataclass(frozen=True)
+class Features:
+    name: Positional[str]
+    """Data set."""
+    weights: str
+    """A weight file (.safetensors, .pth, .pt) of the network."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The file to write: .npz (features, pid, camid, path) or .safetensors (features, pid, camid)."""
+    root: str = ""
+    """The benchmark's folder."""
+    layout: str = ""
+    """Which of the folder variants that DATA.md names."""
+    network: str = "osnet_x0_25"
+    """osnet_x0_25, osnet_x1_0, resnet50 or transreid."""
+    batch_size: int = 128
+    """Images embedded at a time."""
+
+    def run(self) -> int:
+        if self.output.suffix not in (".npz", ".safetensors"):
+            raise ValueError(f"the output must end in .npz or .safetensors, found {self.output.name}")
+        if self.batch_size < 1:
+            raise ValueError(f"the batch size must be at least 1, found {self.batch_size}")
+        _check_output(self.output)
+        network = _network(self.network, self.weights)
+        dataset = _load(self.name, self.root, self.layout)
+        features = _embed(network, dataset, self.batch_size)
+        _written_whole(self.output, lambda path: _write_features(path, features, dataset))
+        print(f"{self.output}: {features.shape[0]} images, {features.shape[1]} numbers each")
+        return 0
+
+
+@dataclass(frozen=True)
+class Readme:
+    check: bool = False
+    """Only say whether the table is up to date (exit code 1 if not)."""
+
+    def run(self) -> int:
+        path = _root() / "README.md"
+        old = path.read_text(encoding="utf-8")
+        new = readme_with_results(old)
+        if self.check:
+            print(
+                "README.md is up to date" if new == old else "README.md is out of date: run `reid-lib readme`"
+            )
+            return int(new != old)
+        path.write_text(new, encoding="utf-8")
+        return 0
+
+
+COMMANDS = {
+    "reproduce": (
+        Reproduce,
+        "Run the notebooks in order; skip what is up to date, stop where one fails, resume next time.\n\n"
+        'Examples:\n\nreid-lib reproduce\n\nreid-lib reproduce --only "LRAR Table II"\n\n'
+        "reid-lib reproduce --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2",
+    ),
+    "list": (
+        List,
+        "List every table and figure of the papers, its notebook, and whether it is done.\n\n"
+        "Example: reid-lib list --paper lrar",
+    ),
+    "status": (
+        Status,
+        "Show which notebooks are up to date, and which results are there.\n\nExample: reid-lib status",
+    ),
+    "verify": (
+        Verify,
+        "Read all committed results and notebooks again and check that they hold together.\n\n"
+        "Example: reid-lib verify",
+    ),
+    "data": (Data, "Check a data set, or write trials.\n\nExample: reid-lib data check synth"),
+    "features": (
+        Features,
+        "Embed every image of a data set with a network, and write the features.\n\n"
+        "Example: reid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth -o viper.npz",
+    ),
+    "readme": (
+        Readme,
+        "Rebuild the table of results in README.md.\n\nExample: reid-lib readme --check",
+    ),
+}
+
+
+DESCRIPTION = (
+    "Five papers on cross-resolution person re-identification, reproduced.\n\n"
+    "reid-lib COMMAND --help shows what a command takes. Exit codes: 0 all is well, 1 a check or a notebook "
+    "failed, 2 wrong usage or bad input. --debug shows tracebacks."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; bad input is one sentence on stderr.
+
+    ``--debug`` anywhere, or REID_LIB_DEBUG=1, shows the traceback instead.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    try:
+        command = _parse([argument for argument in arguments if argument != "--debug"])
+        code = command.run()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output, for example `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("reid-lib: interrupted; the same command goes on from what is done", file=sys.stderr)
+        return 130
+    except Exception as error:
+        own = type(error).__module__.startswith("reid_lib.")
+        if debug or not (own or isinstance(error, ValueError | OSError | ImportError)):
+            raise  # a fault of the program, not of its input
+        print(f"reid-lib: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def verify(root: Path) -> tuple[list[str], str]:
+    """Read results and notebooks again; return one sentence per problem, and what was read.
+
+    Checked: published.csv by its hash, the schema of every measured file and its run.json, every artefact
+    that is done, and that each committed notebook was run to its end.
+    """
+    from reid_lib import reproduce
+    from reid_lib.reporting import artefacts, results
+
+    problems, rows = [], 0
+    published = root / "results" / "published.csv"
+    if not published.is_file():
+        problems.append(f"{published} is missing: restore it from git")
+    elif _sha256(published) != PUBLISHED_SHA256:
+        problems.append(f"{published} differs from the papers' transcribed numbers: restore it from git")
+    for key in results.available():
+        try:
+            rows += len(results.check_rows(results.read(*key)))
+            if not results.read_run(*key)["complete"]:
+                problems.append(f"{'/'.join(key)}.csv is not what its run.json was written for: run it again")
+        except results.ResultsError as error:
+            problems.append(f"{'/'.join(key)}: {error}")
+    problems += artefacts.problems(root / "notebooks")
+    paths = reproduce.notebooks(root)
+    for path in paths:
+        problems += _notebook_problems(path)
+    counted = f"{len(results.available())} result files with {rows} rows, {len(paths)} notebooks"
+    return problems, counted
+
+
+def _notebook_problems(path: Path) -> list[str]:
+    import nbformat
+
+    from reid_lib.reporting import results
+
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    found = []
+    if any(cell.execution_count is None for cell in cells if cell.source.strip()):
+        found.append(f"{path.name} has code cells that were not run: `reid-lib reproduce --write-back`")
+    record = results.folder("demo", "synth") / f"{path.stem}.run.json"
+    if not record.is_file():
+        found.append(f"{path.name} was not run to its end, {record} is missing: `reid-lib reproduce`")
+    return found
+
+
+def readme_with_results(text: str) -> str:
+    """Return README.md's ``text`` with the table of results rebuilt from results/demo/*/baselines.csv.
+
+    Raises:
+        ValueError: the two markers are not there, once each and in order.
+    """
+    parts = text.split(README_MARKERS[0])
+    tail = parts[-1].split(README_MARKERS[1])
+    if len(parts) != 2 or len(tail) != 2:
+        raise ValueError(
+            f"README.md must hold the lines {README_MARKERS[0]} and {README_MARKERS[1]}, once each"
+        )
+    return f"{parts[0]}{README_MARKERS[0]}\n{_results_table()}\n{README_MARKERS[1]}{tail[1]}"
+
+
+def _results_table() -> str:
+    from reid_lib.reporting import results
+
+    rows = results.read_all()
+    rows = rows[(rows["profile"] == "demo") & (rows["paper"] == "baselines") & (rows["metric"] == "rank1")]
+    rows = rows[rows["artefact"] == "Baselines"]
+    if rows.empty:
+        return "No results are committed yet."
+    merged = results.merge_seeds(rows)
+    settings = list(dict.fromkeys(merged["setting"]))
+    lines = ["| Data set | Method | " + " | ".join(settings) + " |", "|---" * (len(settings) + 2) + "|"]
+    for (dataset, method), group in merged.groupby(["dataset", "method"], sort=False):
+        cells = {row.setting: _rank1(row.value, row.low, row.high) for row in group.itertuples()}
+        lines.append(f"| {dataset} | {method} | " + " | ".join(cells.get(s, "") for s in settings) + " |")
+    return "\n".join(lines)
+
+
+def _rank1(value: float, low: float, high: float) -> str:
+    half = (high - low) / 2
+    return f"{value:.1f}" if half != half else f"{value:.1f} ± {half:.1f}"  # NaN: no interval
+
+
+def _root() -> Path:
+    from reid_lib.reporting import results
+
+    root = results.project_root()
+    if root is None:
+        raise ValueError(
+            "this command works in a checkout of the project, and reid_lib is installed outside one"
+        )
+    return root
+
+
+def _load(name: str, root: str, layout: str):
+    from reid_lib import datasets
+
+    return datasets.load(name, root or None, **({"layout": layout} if layout else {}))
+
+
+def _unreadable(dataset) -> list[str]:
+    from tqdm import tqdm
+
+    from reid_lib.datasets.records import DatasetError
+
+    found = []
+    for path in tqdm(dataset.table["path"], desc="read", unit="img", leave=False):
+        try:
+            dataset.read(path)
+        except DatasetError as error:
+            found.append(str(error))
+    return found
+
+
+def _network(name: str, weights: str):
+    from reid_lib.networks import osnet, resnet, transreid
+
+    makers = {
+        "osnet_x0_25": osnet.osnet_x0_25,
+        "osnet_x1_0": osnet.osnet_x1_0,
+        "resnet50": resnet.resnet50,
+        "transreid": transreid.transreid,
+    }
+    if name not in makers:
+        raise ValueError(f"network must be one of {', '.join(makers)}, found {name!r}")
+    return makers[name](weights=weights)
+
+
+def _embed(network, dataset, batch_size: int):
+    """Return float32 features (N, dim) of all images, in the order of the data set's table."""
+    import numpy as np
+    import torch
+    from tqdm import tqdm
+
+    from reid_lib.datasets.image_store import open_store
+    from reid_lib.networks.inputs import normalise
+    from reid_lib.training.run import pick_device
+
+    device = pick_device()
+    network = network.to(device).eval()
+    store = open_store(dataset)
+    parts = []
+    with torch.inference_mode(), tqdm(total=len(store), desc="embed", unit="img", leave=False) as bar:
+        for start in range(0, len(store), batch_size):
+            images = store.batch(np.arange(start, min(start + batch_size, len(store)))).to(device)
+            parts.append(network(normalise(images, network.input_size)).float().cpu())
+            bar.update(len(images))
+    return torch.cat(parts).numpy()
+
+
+def _write_features(path: Path, features, dataset) -> None:
+    import numpy as np
+
+    table = dataset.table
+    arrays = {"features": features, "pid": table["pid"].to_numpy(), "camid": table["camid"].to_numpy()}
+    if ".npz" in path.suffixes:
+        with path.open("wb") as file:
+            np.savez(file, **arrays, path=table["path"].to_numpy(str))
+    else:
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def _written_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path`` and put it in place when it is complete."""
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_output(path: Path) -> None:
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"the folder of {path} does not exist: make it first")
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, object]:
+    """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string."""
+    import ast
+
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"a parameter is set as NAME=VALUE, found {text!r}")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+def _run_columns(profile: str, dataset: str, paper: str) -> tuple[str, str, str, str]:
+    from reid_lib.reporting import results
+
+    rows = str(len(results.read(profile, dataset, paper)))
+    try:
+        run = results.read_run(profile, dataset, paper)
+    except results.ResultsError:
+        return rows, "-", "-", "no run.json"
+    return rows, run["time"], (run["commit"] or "-")[:12], "yes" if run["complete"] else "no"
+
+
+def _parse(arguments: list[str]):
+    choices = [Annotated[kind, subcommand(name, description=text)] for name, (kind, text) in COMMANDS.items()]
+    return tyro.cli(
+        Union[tuple(choices)],  # noqa: UP007 - made from the table of commands
+        prog="reid-lib",
+        description=DESCRIPTION,
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, ["-" * width for width in widths], *rows]:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error) or type(error).__name__
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

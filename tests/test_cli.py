@@ -1,0 +1,324 @@
+"""The command line, called as a shell would, without starting kernels."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from reid_lib import cli, datasets
+from reid_lib.networks.osnet import osnet_x0_25
+from reid_lib.reporting import results
+
+ROOT = Path(__file__).parents[1]
+RUN = {"commit": "0123456789abcdef", "time": "2026-01-02T03:04:05Z", "parameters": {}}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("REID_LIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("REID_LIB_DEBUG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def small_synth(monkeypatch: pytest.MonkeyPatch) -> datasets.ReIDDataset:
+    small = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=(64, 32))
+    monkeypatch.setattr(cli, "_load", lambda name, root, layout: small)
+    return small
+
+
+def _save_rows(profile: str = "demo", dataset: str = "synth") -> Path:
+    rows = [
+        {
+            "artefact": "Baselines",
+            "method": method,
+            "setting": setting,
+            "metric": "rank1",
+            "value": value,
+            "seed": 0,
+            "trials": 10,
+            "low": value - 1.25,
+            "high": value + 1.25,
+        }
+        for method, setting, value in (("HR only", "HR", 80.5), ("HR only", "r=2", 60), ("HR + LR", "HR", 79))
+    ]
+    return results.write(rows, profile, dataset, "baselines", RUN)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "reproduce", "list", "status", "verify", "data check", "data trials", "features", "readme"],
+)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command.split(), "--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"usage: reid-lib {command}".rstrip() in shown
+    assert "Example" in shown
+
+
+def test_help_comes_without_the_heavy_imports() -> None:
+    code = (
+        "import sys, reid_lib.cli; print([m for m in ('torch', 'pandas', 'papermill') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["reproduce", "--sedes", "1"])
+    assert stopped.value.code == 2
+    assert "--seeds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "check", "viperr"], "unknown data set 'viperr' (did you mean 'viper'?)"),
+        (["data", "check", "viper", "--root", "/nowhere"], "/nowhere"),
+        (["data", "trials", "synth", "-o", "/nowhere/x.csv"], "the folder of /nowhere/x.csv does not exist"),
+        (["features", "synth", "--weights", "w.pth", "-o", "x.csv"], "must end in .npz or .safetensors"),
+        (
+            ["features", "synth", "--weights", "/nowhere.pth", "-o", "x.npz"],
+            "weight file missing: /nowhere.pth",
+        ),
+        (
+            ["features", "synth", "--weights", "w", "-o", "x.npz", "--network", "vgg"],
+            "osnet_x0_25, osnet_x1_0",
+        ),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--batch-size", "0"], "at least 1, found 0"),
+        (["list", "--paper", "lrarr"], "paper must be one of cadnet"),
+        (["reproduce", "--profile", "quick"], "smoke, demo, paper"),
+        (["reproduce", "--set", "epochs"], "NAME=VALUE, found 'epochs'"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    folders: Path,
+) -> None:
+    monkeypatch.chdir(folders)
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("reid-lib: ")
+    assert message in shown.err
+    assert len(shown.err.strip().splitlines()) == 1
+
+
+def test_debug_shows_where_it_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="unknown data set"):
+        cli.main(["--debug", "data", "check", "viperr"])
+    monkeypatch.setenv("REID_LIB_DEBUG", "1")
+    with pytest.raises(ValueError, match="unknown data set"):
+        cli.main(["data", "check", "viperr"])
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.List, "run", lambda self: {}["fault"])
+    with pytest.raises(KeyError):
+        cli.main(["list"])
+
+
+def test_an_interruption_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupted(self: cli.List) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.List, "run", interrupted)
+    assert cli.main(["list"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_list_shows_artefacts(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["list", "--paper", "lrar"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["artefact", "status", "notebook"]
+    assert any(line.startswith("LRAR Table II ") and "13_lrar" in line for line in lines)
+    assert not any("CAD-Net Table" in line for line in lines)
+
+
+def test_data_check_prints_a_summary(
+    small_synth: datasets.ReIDDataset, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["data", "check", "synth"]) == 0
+    shown = capsys.readouterr().out
+    assert "10 splits, images at 64x32" in shown
+    assert small_synth.fingerprint() in shown
+
+
+def test_data_check_names_unreadable_images(
+    small_synth: datasets.ReIDDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def read(self: datasets.ReIDDataset, path: str) -> None:
+        raise datasets.DatasetError(f"image cannot be read: {path}")
+
+    monkeypatch.setattr(datasets.ReIDDataset, "read", read)
+    assert cli.main(["data", "check", "synth"]) == 1
+    assert capsys.readouterr().err.count("image cannot be read") == len(small_synth)
+
+
+def test_data_trials_writes_files_that_read_back(small_synth: datasets.ReIDDataset, folders: Path) -> None:
+    output = folders / "t.csv"
+    assert cli.main(["data", "trials", "synth", "-o", str(output), "--rates", "2", "3"]) == 0
+    trial = datasets.mlr.Trial.from_csv(output, small_synth)
+    assert set(trial.query["rate"]) <= {2, 3}
+    assert cli.main(["data", "trials", "synth", "-o", str(output), "--n", "2", "--seed", "1"]) == 0
+    assert sorted(path.name for path in folders.glob("t*")) == ["t-0.csv", "t-1.csv", "t.csv"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_features_embeds_a_set(small_synth: datasets.ReIDDataset, folders: Path, suffix: str) -> None:
+    network = osnet_x0_25().eval()
+    torch.save(network.state_dict(), folders / "w.pth")
+    output = folders / f"f{suffix}"
+    arguments = [
+        "features",
+        "synth",
+        "--weights",
+        str(folders / "w.pth"),
+        "-o",
+        str(output),
+        "--batch-size",
+        "5",
+    ]
+    assert cli.main(arguments) == 0
+
+    if suffix == ".npz":
+        with np.load(output) as file:
+            found = dict(file)
+        assert found["path"].tolist() == small_synth.table["path"].tolist()
+    else:
+        from safetensors.numpy import load_file
+
+        found = load_file(output)
+    assert found["features"].shape == (24, 512)
+    assert found["features"].dtype == np.float32
+    assert found["pid"].tolist() == small_synth.table["pid"].tolist()
+    assert np.isfinite(found["features"]).all()
+    assert not list(folders.glob("*.part"))
+
+
+def test_status_lists_results(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path
+) -> None:
+    _project(folders, monkeypatch)
+    _save_rows()
+    assert cli.main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "00_start_here  missing" in shown
+    assert "0123456789ab" in shown
+    assert "2026-01-02T03:04:05Z" in shown
+
+
+def _project(folder: Path, monkeypatch: pytest.MonkeyPatch, executed: bool = True) -> None:
+    """A checkout with one notebook, the published numbers and the notebook's run.json."""
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell("1", execution_count=1 if executed else None)
+    (folder / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "notebooks" / "00_start_here.ipynb")
+    (folder / "results" / "demo" / "synth").mkdir(parents=True)
+    (folder / "results" / "demo" / "synth" / "00_start_here.run.json").write_text("{}")
+    (folder / "results" / "published.csv").write_bytes((ROOT / "results" / "published.csv").read_bytes())
+    monkeypatch.setattr(cli, "_root", lambda: folder)
+    monkeypatch.setattr("reid_lib.reporting.artefacts.problems", lambda notebooks: [])
+
+
+def test_verify_is_content_with_whole_results(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _project(folders, monkeypatch)
+    _save_rows()
+    assert cli.main(["verify"]) == 0
+    assert capsys.readouterr().out == "all is well: 1 result files with 3 rows, 1 notebooks\n"
+
+
+def test_verify_names_what_is_wrong(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _project(folders, monkeypatch, executed=False)
+    path = _save_rows()
+    path.write_text(path.read_text().replace("80.5", "90.5"))
+    _save_rows(dataset="synth-caviar").with_name("baselines.run.json").unlink()
+    (folders / "results" / "published.csv").write_text("paper\n")
+    (folders / "results" / "demo" / "synth" / "00_start_here.run.json").unlink()
+    assert cli.main(["verify"]) == 1
+    shown = capsys.readouterr().out
+    assert "published.csv differs from the papers' transcribed numbers" in shown
+    assert "demo/synth/baselines" in shown
+    assert "demo/synth-caviar/baselines" in shown
+    assert "00_start_here.ipynb has code cells that were not run" in shown
+    assert "00_start_here.run.json is missing" in shown
+
+
+def test_the_published_numbers_are_the_transcribed_ones() -> None:
+    assert cli._sha256(ROOT / "results" / "published.csv") == cli.PUBLISHED_SHA256
+    assert len(pd.read_csv(ROOT / "results" / "published.csv")) == 1222
+
+
+def test_the_readme_table_comes_from_the_results() -> None:
+    text = f"before\n{cli.README_MARKERS[0]}\nold\n{cli.README_MARKERS[1]}\nafter\n"
+    assert "No results are committed yet." in cli.readme_with_results(text)
+    _save_rows()
+    new = cli.readme_with_results(text)
+    assert new.splitlines() == [
+        "before",
+        cli.README_MARKERS[0],
+        "| Data set | Method | HR | r=2 |",
+        "|---|---|---|---|",
+        "| synth | HR + LR | 79.0 ± 1.2 |  |",
+        "| synth | HR only | 80.5 ± 1.2 | 60.0 ± 1.2 |",
+        cli.README_MARKERS[1],
+        "after",
+    ]
+    assert cli.readme_with_results(new) == new
+    with pytest.raises(ValueError, match="must hold the lines"):
+        cli.readme_with_results("no markers")
+
+
+def test_the_committed_readme_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REID_LIB_RESULTS")
+    assert cli.main(["readme", "--check"]) == 0
+
+
+def test_parameters_are_literals_or_text() -> None:
+    found = cli._assignments(["rate=1e-3", "rates=(2, 3)", "name=bicubic", "on=True"])
+    assert found == {"rate": 1e-3, "rates": (2, 3), "name": "bicubic", "on": True}
+
+
+def test_a_failed_notebook_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from reid_lib import reproduce
+
+    def failing(*arguments: object, **options: object) -> None:
+        assert options["overrides"] == {"layout": "flat", "epochs": 3}
+        raise reproduce.NotebookFailed("notebook 13_lrar, cell 4 (In [3]): KeyError: 'x'")
+
+    monkeypatch.setattr(reproduce, "reproduce", failing)
+    assert cli.main(["reproduce", "--layout", "flat", "--set", "epochs=3"]) == 1
+    assert "13_lrar, cell 4" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "reid_lib", "list", "--paper", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert json.dumps(done.stderr).count("Traceback") == 0
