@@ -8,9 +8,8 @@ from reid_lib.networks.resnet import ResNet
 def tiny(width: int = 32) -> ResNet:
     """Return the CPU network: feature of 8 x ``width`` (256), map 8x4 for 128x64.
 
-    The stem is one 3x3 convolution of stride 2, and a strided first stage stands where ResNet-50 has its max
-    pooling: at half of its input size, stripes of 3 to 6 pixels are just above what a pixel grid can hold.
-        The last stride is 1.
+    The stem is one 3x3 convolution of stride 2, and the first stage has stride 2 where ResNet-50 has its max
+    pooling, which learns stripes of 3 to 6 pixels more slowly. The last stride is 1.
 
     Args:
         width: channels of the stem; the stages have 1, 2, 4 and 8 times as many.

@@ -110,8 +110,8 @@ def _read_torch(path: Path) -> object:
     except Exception as error:
         if _refused(error):
             raise WeightsError(
-                f"{path} holds more than tensors, and reading it could run code hidden in it, so it was not read; "
-                "if you trust its source, convert it once: "
+                f"{path} holds more than tensors, and reading it could run code hidden in it, so it was "
+                "not read; if you trust its source, convert it once: "
                 'torch.save(torch.load("OLD.pth", map_location="cpu", weights_only=False)["state_dict"], '
                 '"NEW.pth"), without ["state_dict"] if it has no such entry, or '
                 'torch.save(torch.jit.load("OLD.pt").state_dict(), "NEW.pth") for a TorchScript archive'
