@@ -45,7 +45,9 @@ class Measurement:
         return f"{mark} {self.what:<58} {self.value:>10.1f} {self.unit:<14} ({self.bound})  {self.detail}"
 
 
-def seconds(work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time) -> float:
+def seconds(
+    work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time
+) -> float:
     """Return the smallest time of ``repeat`` calls of ``work``."""
     times = []
     for _ in range(repeat):
@@ -60,7 +62,9 @@ def ranking() -> list[Measurement]:
     n_query, n_gallery = 3368, 15913
     distances = torch.empty(n_query, n_gallery).uniform_(generator=torch_generator(0, "ranking"))
     draw = numpy_generator(0, "ranking")
-    ids = [draw.integers(0, 751, n) for n in (n_query, n_gallery)] + [draw.integers(0, 6, n) for n in (n_query, n_gallery)]
+    ids = [draw.integers(0, 751, n) for n in (n_query, n_gallery)] + [
+        draw.integers(0, 6, n) for n in (n_query, n_gallery)
+    ]
     small = distances[:8].clone()
     rank_metrics(small, ids[0][:8], ids[1], ids[2][:8], ids[3])  # first use loads libraries
     before = _peak_memory()
@@ -70,7 +74,13 @@ def ranking() -> list[Measurement]:
     array = distances.numpy()
     plain = seconds(lambda: [np.argsort(array[i : i + 256], axis=1) for i in range(0, n_query, 256)])
     return [
-        _at_least("ranking 3,368 x 15,913: CPU of NumPy's argsort alone / ours", plain / ours, "times", 8, f"{ours:.2f} s"),
+        _at_least(
+            "ranking 3,368 x 15,913: CPU of NumPy's argsort alone / ours",
+            plain / ours,
+            "times",
+            8,
+            f"{ours:.2f} s",
+        ),
         _at_most("ranking 3,368 x 15,913: memory above the input", memory / 1e6, "MB", 50),
     ]
 
@@ -121,9 +131,20 @@ def baseline() -> list[Measurement]:
         history = next(Path(folder).glob("*/history.csv")).read_text().splitlines()
     loop = float(history[-1].rsplit(",", 1)[1])
     bare = _bare_images_per_second(config, size, device)
-    memory = [] if not cuda else [_at_most("baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80)]
+    memory = (
+        []
+        if not cuda
+        else [
+            _at_most(
+                "baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80
+            )
+        ]
+    )
     what = f"baseline, {profile} profile: share of the bare step's rate"
-    return [_at_least(what, 100 * loop / bare, "%", 90, f"{loop:.0f} of {bare:.0f} images/s on {device.type}"), *memory]
+    return [
+        _at_least(what, 100 * loop / bare, "%", 90, f"{loop:.0f} of {bare:.0f} images/s on {device.type}"),
+        *memory,
+    ]
 
 
 def _bare_images_per_second(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> float:
@@ -168,7 +189,9 @@ def _cuhk03() -> ReIDDataset | None:
 
 def _synthetic_jpegs(folder: Path) -> ReIDDataset:
     synthetic = load("synth", identities=100)
-    table = synthetic.table[["path", "pid", "camid"]].assign(path=[f"{row:05d}.jpg" for row in range(len(synthetic))])
+    table = synthetic.table[["path", "pid", "camid"]].assign(
+        path=[f"{row:05d}.jpg" for row in range(len(synthetic))]
+    )
     for source, target in zip(synthetic.table["path"], table["path"], strict=True):
         Image.fromarray(synthetic.read(source)).save(folder / target, quality=90)
     return ReIDDataset("synthetic-jpegs", table, synthetic.splits, synthetic.size, folder)
@@ -179,8 +202,12 @@ BENCHMARKS = {"ranking": ranking, "image_store": image_store, "synth": synth, "b
 
 def main() -> None:
     """Run the named benchmarks, or all, and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)"
+    )
     names = parser.parse_args().names or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

@@ -10,6 +10,7 @@ run.finish()
 """
 
 import html
+import io
 import json
 import os
 import time
@@ -107,17 +108,20 @@ class Run:
             name: file name without suffix, `Artefact.stem` for a paper's figure.
             people: whether it shows images of persons: real ones are shown here but never saved.
         """
-        from IPython.display import display
+        from IPython.display import Image, display
         from matplotlib import pyplot
 
         if self.synthetic or not people:
-            figures.save(fig, self.folder / f"{name}.png")
+            figures.save(fig, self.folder, name)
             self._written.append(f"{name}.png")
-        display(fig)
-        pyplot.close(fig)
+        # as PNG bytes: which backend draws it, and whether pyplot made it, does not matter
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", metadata={"Software": None})
+        display(Image(buffer.getvalue(), alt=name.replace("_", " ")))
+        pyplot.close(fig)  # else the inline backend shows it a second time
 
     def finish(self) -> pd.DataFrame:
-        """Write ``<name>.run.json``, the sign that the notebook ran through; return it as a small table."""
+        """Write ``<name>.run.json``, the sign that the notebook ran through; return it as a table."""
         record = self._provenance() | {"notebook": self.name, "written": sorted(set(self._written))}
         path = self.folder / f"{self.name}.run.json"
         part = path.with_name(path.name + ".part")
@@ -157,6 +161,8 @@ def start(
     profile: str,
     dataset: str,
     data_root: str = "",
+    layout: str = "",
+    partition: str = "",
     seeds: Sequence[int] = (0,),
     **other: object,
 ) -> Run:
@@ -167,6 +173,8 @@ def start(
         profile: "smoke", "demo" or "paper"; the environment variable REID_LIB_PROFILE, when set, wins.
         dataset: a name that `datasets.load` takes.
         data_root: the benchmark's folder; empty for the synthetic sets.
+        layout: which variant of the benchmark's folder; empty for the official one.
+        partition: a file with published splits; empty for seeded ones.
         seeds: one or more integers >= 0.
         other: further parameters of the notebook, kept with its results.
 
@@ -182,14 +190,17 @@ def start(
         raise ValueError(
             'profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU'
         )
+    options = {"layout": layout, "partition": partition}
+    options = {option: value for option, value in options.items() if value}
+    if _is_synthetic(dataset):
+        options |= SYNTH_OPTIONS[profile]
+    loaded = datasets.load(dataset, data_root or None, **options)
     results.check_writable(folder)
-    options = SYNTH_OPTIONS[profile] if _is_synthetic(dataset) else {}
-    loaded = datasets.load(dataset, _checked_root(dataset, data_root), **options)
     if "OMP_NUM_THREADS" not in os.environ:
         # sums depend on how many threads share them: one number per machine, which the provenance records
         torch.set_num_threads(_usable_cores())
-    figures.use_style()
-    return Run(name, profile, dataset, loaded, pick_device(), seeds, folder, dict(other))
+    other = {option: options[option] for option in ("layout", "partition") if option in options} | other
+    return Run(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
 
 
 def _is_synthetic(dataset: str) -> bool:
@@ -202,12 +213,6 @@ def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must differ from one another, found {tuple(seeds)}")
     return tuple(seeds)
-
-
-def _checked_root(dataset: str, data_root: str) -> str | None:
-    if data_root and _is_synthetic(dataset):
-        raise ValueError(f"{dataset} is drawn, it has no folder: leave data_root empty, found {data_root!r}")
-    return data_root or None
 
 
 def _usable_cores() -> int:

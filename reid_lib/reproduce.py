@@ -356,8 +356,6 @@ def _normalised_outputs(outputs: list, count: int | None, root: Path) -> list:
                 output.data[mime] = _clean(content, root)
         if output.output_type == "execute_result":
             output.execution_count = count
-        if output.output_type in ("execute_result", "display_data"):
-            output.metadata = {}
         kept.append(output)
     return kept
 

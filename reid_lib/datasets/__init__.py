@@ -1,7 +1,8 @@
 """Data sets: one checked table of images per set, and `load`, which finds them by name.
 
-`records` holds the table and its checks, one module per benchmark reads it in its official layout, `synth` draws the
-built-in sets, `image_store` decodes a set once; `resolution`, `mlr` and `sampling` make low resolution, trials and batches.
+`records` holds the table and its checks, one module per benchmark reads it in its official layout, `synth`
+draws the built-in sets, `image_store` decodes a set once; `resolution`, `mlr` and `sampling` make low
+resolution, trials and batches.
 """
 
 import inspect
@@ -33,7 +34,8 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
     Args:
         name: one of `NAMES`.
         root: the folder of a benchmark; the synthetic sets are drawn and take none.
-        **options: options of the set's own loader, for example ``partition`` of VIPeR or ``identities`` of synth.
+        **options: options of the set's own loader, for example ``partition`` of VIPeR or ``identities`` of
+            synth.
 
     Raises:
         DatasetError: the name or an option is unknown, or the set is not what it should be.

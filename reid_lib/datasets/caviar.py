@@ -1,4 +1,4 @@
-"""CAVIAR4REID (Cheng et al., BMVC 2011): a near and a far camera in a shopping centre; genuine low resolution."""
+"""CAVIAR4REID (Cheng et al., BMVC 2011): a near and a far camera; genuine low resolution."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from reid_lib.datasets.records import (
 
 EXPECTED = "the folder that holds 0001001.jpg and so on"
 SOURCE = (
-    "CAVIAR4REID is given out by its authors: look for 'CAVIAR4REID' of the paper 'Custom Pictorial Structures for "
-    "Re-identification' (Cheng, Cristani, Stoppa, Bazzani, Murino; University of Verona)"
+    "CAVIAR4REID is given out by its authors: look for 'CAVIAR4REID' of the paper 'Custom Pictorial "
+    "Structures for Re-identification' (Cheng, Cristani, Stoppa, Bazzani, Murino; University of Verona)"
 )
 
 
@@ -26,20 +26,21 @@ def caviar(
 ) -> ReIDDataset:
     """Load CAVIAR4REID in its official layout, ``PPPPIII.jpg``.
 
-    The table is sorted by pid and image; pid = PPPP; III 001-010 is the near camera (camid 1), 011-020 the far one
-    (camid 2), whose images are low-resolution by nature; ``height`` and ``width`` are the image's own. Ten splits of the
-    50 identities seen by both cameras, 25 for training and 25 for the test: seeded, or the published ones of
-    ``partition``. The other 22 identities are seen by one camera only and are in no part ("unused").
+    The table is sorted by pid and image; pid = PPPP; III 001-010 is the near camera (camid 1), 011-020 the
+    far one (camid 2), whose images are low-resolution by nature; ``height`` and ``width`` are the image's
+    own. Ten splits of the 50 identities seen by both cameras, 25 for training and 25 for the test: seeded, or
+    the published ones of ``partition``. The other 22 identities are seen by one camera only and are in no
+    part ("unused").
 
     Args:
         root: the folder that holds the images, or the one that holds CAVIAR4REID.
-        partition: ``Partition_caviar.mat``, ten published random splits; the k-th identity of its list is taken to be
-            the k-th of the 50 in ascending order.
+        partition: ``Partition_caviar.mat``, ten published random splits; the k-th identity of its list is
+            taken to be the k-th of the 50 in ascending order.
         check: False accepts a partial copy (fewer identities or images), split in halves.
 
     Raises:
-        DatasetError: the folder is missing, a name is unexpected, an image has no readable header, or the counts are
-            wrong.
+        DatasetError: the folder is missing, a name is unexpected, an image has no readable header, or the
+            counts are wrong.
     """
     root = check_root("caviar", root, EXPECTED, SOURCE)
     if (root / "CAVIAR4REID").is_dir():

@@ -1,7 +1,6 @@
 """CUHK03 (Li et al., CVPR 2014): 1,467 identities, five pairs of cameras, boxes drawn by hand or detected."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +28,8 @@ LAYOUTS = {
 }
 IMAGES = {"detected": 14097, "labeled": 14096}
 SOURCE = (
-    "CUHK03 is given out by its authors: look for 'CUHK person re-identification dataset', Multimedia Laboratory, The "
-    "Chinese University of Hong Kong"
+    "CUHK03 is given out by its authors: look for 'CUHK person re-identification dataset', Multimedia "
+    "Laboratory, The Chinese University of Hong Kong"
 )
 _NAME = r"([1-5])_(\d{3})_([12])_(0[1-9]|10)"
 
@@ -45,26 +44,27 @@ def cuhk03(
 ) -> ReIDDataset:
     """Load CUHK03 in one of the layouts that people have.
 
-    The table is sorted by pid and image; pid 0..1466 = rank of (camera pair, person); camid 1 or 2 = first or second
-    camera of the pair; columns ``pair`` (1..5) and ``index`` (0..9; 0-4 first camera, 5-9 second). Identities seen by one
-    camera only are in no part ("unused"); the complete detected set has none.
+    The table is sorted by pid and image; pid 0..1466 = rank of (camera pair, person); camid 1 or 2 = first or
+    second camera of the pair; columns ``pair`` (1..5) and ``index`` (0..9; 0-4 first camera, 5-9 second).
+    Identities seen by one camera only are in no part ("unused"); the complete detected set has none.
 
-    Splits: ten of 1,367 training and 100 test identities; of the 20 test sets in cuhk-03.mat the first ten with the
-    layout "mat", else seeded. ``partition`` replaces them.
+    Splits: ten of 1,367 training and 100 test identities; of the 20 test sets in cuhk-03.mat the first ten
+    with the layout "mat", else seeded. ``partition`` replaces them.
 
     Args:
         root: the data set's folder; what it must hold depends on the layout.
-        layout: "mat" (official ``cuhk-03.mat``), "folders" (``images_detected/1_001_1_01.png`` = pair, person, camera,
-            number 01-10, as most re-ID libraries extract it) or "flat" (``PPPP_II.jpg`` = pid, index).
+        layout: "mat" (official ``cuhk-03.mat``), "folders" (``images_detected/1_001_1_01.png`` = pair,
+            person, camera, number 01-10, as most re-ID libraries extract it) or "flat" (``PPPP_II.jpg`` =
+            pid, index).
         boxes: "detected" or "labeled"; the flat layout is of the detected ones.
-        partition: ``cuhk03_new_protocol_config_*.mat`` (one split of 767 and 700 identities; the table gets the column
-            ``role``: train, query or gallery), or ``cuhk-03.mat`` (its official test sets).
+        partition: ``cuhk03_new_protocol_config_*.mat`` (one split of 767 and 700 identities; the table gets
+            the column ``role``: train, query or gallery), or ``cuhk-03.mat`` (its official test sets).
         size: (H, W) in pixels at which an HR image stands; the originals have many sizes.
         check: False accepts a partial copy.
 
     Raises:
-        DatasetError: an option is unknown, a folder or file is missing or of another layout, a name is unexpected, or the
-            counts are wrong.
+        DatasetError: an option is unknown, a folder or file is missing or of another layout, a name is
+            unexpected, or the counts are wrong.
     """
     if layout not in LAYOUTS:
         raise DatasetError(f"cuhk03: layout must be one of {', '.join(LAYOUTS)}, found {layout!r}")
@@ -112,8 +112,10 @@ class MatReader:
         Raises:
             DatasetError: the file cannot be read or has no such image.
         """
-        boxes, name = path.split("/")
-        pair, person, _, number = (int(text) for text in re.fullmatch(_NAME, name).groups())
+        match = re.fullmatch(rf"(detected|labeled)/{_NAME}", path)
+        if match is None:
+            raise DatasetError(f"cuhk03 has no image {path}; expected a path like detected/1_001_1_01")
+        boxes, pair, person, number = match[1], int(match[2]), int(match[3]), int(match[5])
         try:
             with h5py.File(self.file) as file:
                 cells = file[file[boxes][0, pair - 1]]
@@ -156,8 +158,8 @@ def _folders(root: Path, boxes: str) -> tuple[list[tuple], None]:
         pair, person, camid, number = (int(text) for text in match.groups()[:4])
         if camid != 1 + (number > 5):
             raise DatasetError(
-                f"cuhk03: expected numbers 01-05 in camera 1 and 06-10 in camera 2, found {folder / match[0]}; extract "
-                "cuhk-03.mat again"
+                f"cuhk03: expected numbers 01-05 in camera 1 and 06-10 in camera 2, found "
+                f"{folder / match[0]}; extract cuhk-03.mat again"
             )
         rows.append(_row(f"{folder.name}/", pair, person, number, match[5]))
     return rows, None
@@ -185,11 +187,7 @@ def _row(folder: str, pair: int, person: int, number: int, ending: str) -> tuple
 
 
 def _wrong_layout(root: Path, layout: str, expected: str) -> DatasetError:
-    looks: dict[str, Callable[[], bool]] = {
-        "mat": lambda: any(root.glob("cuhk-03.mat")) or any(root.glob("cuhk03_release/cuhk-03.mat")),
-        "folders": lambda: any(root.glob("images_*/?_???_?_??.*")),
-        "flat": lambda: any(root.glob("????_??.jpg")),
-    }
-    found = next((f"it looks like layout={name!r}" for name, look in looks.items() if look()), None)
-    hint = found or f"known layouts are {', '.join(LAYOUTS)}. {SOURCE}"
+    looks = {"mat": "**/cuhk-03.mat", "folders": "images_*/?_???_?_??.*", "flat": "????_??.jpg"}
+    found = next((name for name, pattern in looks.items() if any(root.glob(pattern))), None)
+    hint = f"it looks like layout={found!r}" if found else f"known are {', '.join(LAYOUTS)}. {SOURCE}"
     return DatasetError(f"cuhk03: the layout {layout!r} expects {expected} in {root}, found none; {hint}")

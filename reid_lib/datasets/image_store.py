@@ -1,18 +1,22 @@
 """The image store: every image of a data set decoded once, into one memory-mapped array in a cache folder.
 
-The file is an ``.npy`` array followed by one CRC-32 per block of its data and a closing mark. It is written under
-another name and moved into place when complete, so a reader never sees half a file and two processes that start at once
-do not disturb each other. Each opening compares size, header and every CRC, and a damaged file is built again.
+The file is an ``.npy`` array followed by one CRC-32 per block of its data and a closing mark. It is written
+under another name and moved into place when complete, so a reader never sees half a file and two processes
+that start at once do not disturb each other. Each opening compares size, header and every CRC, and a damaged
+file is built again.
 """
 
+import contextlib
 import errno
+import io
 import logging
 import os
 import shutil
-import tempfile
 import time
+import uuid
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pooch
@@ -59,7 +63,7 @@ class ImageStore:
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Return the cache folder: ``cache``, else the environment's REID_LIB_CACHE, else the user's own cache."""
+    """Return the cache folder: ``cache``, else REID_LIB_CACHE of the environment, else the user's own."""
     return Path(cache or os.environ.get("REID_LIB_CACHE") or pooch.os_cache("reid-lib")).expanduser()
 
 
@@ -84,6 +88,12 @@ def open_store(dataset: ReIDDataset, cache: str | Path | None = None) -> ImageSt
     return ImageStore(path, images)
 
 
+def _header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
 def _layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the sizes in bytes of data and CRCs, and the number of blocks."""
     data = int(np.prod(shape))
@@ -95,24 +105,18 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     """Return the checked memory map, or None where there is no sound file."""
     if not path.exists():
         return None
-    problem = "size or header is wrong"
+    problem, header = "size or header is wrong", _header(shape)
     data, crcs, blocks = _layout(shape)
     try:
         with path.open("rb") as file:
-            npy.read_magic(file)
-            header = npy.read_array_header_1_0(file)
-            start = file.tell()
-            if header == (
-                shape,
-                False,
-                np.dtype(np.uint8),
-            ) and path.stat().st_size == start + data + crcs + len(_MARK):
-                file.seek(start + data)
-                expected = np.frombuffer(file.read(crcs), "<u4")
-                images = np.memmap(path, np.uint8, "r", start, shape)
+            size = os.fstat(file.fileno()).st_size
+            if file.read(len(header)) == header and size == len(header) + data + crcs + len(_MARK):
+                file.seek(len(header) + data)
+                expected, mark = np.frombuffer(file.read(crcs), "<u4"), file.read()
+                images = np.memmap(file, np.uint8, "r", len(header), shape)
                 flat = memoryview(images.reshape(-1))
                 found = [zlib.crc32(flat[i * _BLOCK : (i + 1) * _BLOCK]) for i in range(blocks)]
-                if file.read() == _MARK and np.array_equal(found, expected):
+                if mark == _MARK and np.array_equal(found, expected):
                     return images
                 problem = "content does not match its checksums"
     except (OSError, ValueError) as error:
@@ -123,33 +127,30 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
 
 def _build(dataset: ReIDDataset, path: Path, shape: tuple[int, ...]) -> None:
     needed = sum(_layout(shape)[:2])
-    temporary = None
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         free = shutil.disk_usage(path.parent).free
         if free < needed:
             raise OSError(errno.ENOSPC, f"{free / 1e6:,.0f} MB are free")
-        descriptor, temporary = tempfile.mkstemp(".part", f"{path.name}.", path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             _write(dataset, file, shape)
-        os.chmod(temporary, 0o644)  # mkstemp's own mode would hide it from others who share the cache
         os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot write the image store of {dataset.name}, {needed / 1e6:,.0f} MB, into {path.parent} ({error.strerror}); "
-            "make room there, or name another folder in REID_LIB_CACHE",
+            f"cannot write the image store of {dataset.name}, {needed / 1e6:,.1f} MB, into {path.parent} "
+            f"({error.strerror or error}); make room there, or name another folder in REID_LIB_CACHE",
         ) from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
-def _write(dataset: ReIDDataset, file, shape: tuple[int, ...]) -> None:
+def _write(dataset: ReIDDataset, file: BinaryIO, shape: tuple[int, ...]) -> None:
     # Ordinary writes, not a writable memory map: on a full disk the latter kills the process.
-    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    file.write(_header(shape))
     crcs, pending = [], bytearray()
     for path in tqdm(dataset.table["path"], desc=f"{dataset.name}: decoding once", unit="image"):
         pending += dataset.read(path).tobytes()
@@ -163,13 +164,13 @@ def _write(dataset: ReIDDataset, file, shape: tuple[int, ...]) -> None:
     os.fsync(file.fileno())
 
 
-def _write_block(file, block: bytes) -> int:
+def _write_block(file: BinaryIO, block: bytes) -> int:
     file.write(block)
     return zlib.crc32(block)
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of this store; a day old, since a younger one may be growing elsewhere."""
+    """Remove what killed processes left of this store a day ago; a younger file may still be growing."""
     for leftover in path.parent.glob(f"{path.name}.*.part"):
         if time.time() - leftover.stat().st_mtime > _DAY:
             leftover.unlink(missing_ok=True)

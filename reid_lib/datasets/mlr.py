@@ -53,20 +53,30 @@ class Trial:
                 camera that ``dataset`` does not have.
         """
         rows = pd.read_csv(path)
-        missing = [c for c in ("dataset", "split", "trial", "role", "path", "pid", "camid", "rate") if c not in rows]
+        missing = [
+            c for c in ("dataset", "split", "trial", "role", "path", "pid", "camid", "rate") if c not in rows
+        ]
         if missing:
-            raise DatasetError(f"{path}: a trial needs the column {missing[0]}; write trials with Trial.to_csv")
+            raise DatasetError(
+                f"{path}: a trial needs the column {missing[0]}; write trials with Trial.to_csv"
+            )
         if set(rows["dataset"]) != {dataset.name}:
-            raise DatasetError(f"{path}: expected a trial of {dataset.name}, found one of {', '.join(set(rows['dataset']))}")
+            raise DatasetError(
+                f"{path}: expected a trial of {dataset.name}, found one of {', '.join(set(rows['dataset']))}"
+            )
         numbers = pd.Series(dataset.table.index, index=dataset.table["path"])
         absent = rows["path"][~rows["path"].isin(numbers.index)]
         if len(absent):
-            raise DatasetError(f"{path}: {len(absent)} images are not in {dataset.name}, the first is {absent.iloc[0]}")
+            raise DatasetError(
+                f"{path}: {len(absent)} images are not in {dataset.name}, the first is {absent.iloc[0]}"
+            )
         rows.index = pd.Index(numbers[rows["path"]].to_numpy())
         known = dataset.table.loc[rows.index]
         other = rows[(rows["pid"] != known["pid"]) | (rows["camid"] != known["camid"])]
         if len(other):
-            raise DatasetError(f"{path}: identity or camera of {other['path'].iloc[0]} differ from those in {dataset.name}")
+            raise DatasetError(
+                f"{path}: identity or camera of {other['path'].iloc[0]} differ from those in {dataset.name}"
+            )
         query = rows[rows["role"] == "query"][["path", "pid", "camid", "rate"]]
         gallery = rows[rows["role"] == "gallery"][["path", "pid", "camid"]]
         return cls(dataset, query, gallery, int(rows["split"].iloc[0]), int(rows["trial"].iloc[0]))
@@ -188,7 +198,9 @@ def _single_shot(table: pd.DataFrame, generator: np.random.Generator) -> pd.Data
     return shuffled.drop_duplicates("pid").sort_values("pid")
 
 
-def _check_cameras(dataset: ReIDDataset, test: pd.DataFrame, query: pd.DataFrame, others: pd.DataFrame) -> None:
+def _check_cameras(
+    dataset: ReIDDataset, test: pd.DataFrame, query: pd.DataFrame, others: pd.DataFrame
+) -> None:
     pids = set(test["pid"])
     lonely = sorted((pids - set(query["pid"])) | (pids - set(others["pid"])))
     if lonely:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from reid_lib.datasets.records import DatasetError, Split
 
@@ -30,10 +31,11 @@ def cuhk03_pid(pair: int, person: int) -> int:
 
 
 def read_halves(path: str | Path, name: str, pids: Sequence[int]) -> tuple[Split, ...]:
-    """Read ``Partition_viper.mat`` or ``Partition_caviar.mat`` (MATLAB 7.3): ten splits of the identities in halves.
+    """Read ``Partition_viper.mat`` or ``Partition_caviar.mat``: ten splits of the identities in halves.
 
-    ``partition.idx_train`` marks the training rows of a list that holds one row per identity of the first camera and
-    then one per identity of the second, identities in ascending order; the two halves of the list are equal.
+    In these MATLAB 7.3 files ``partition.idx_train`` marks the training rows of a list that holds one row per
+    identity of the first camera and then one per identity of the second, identities in ascending order; the
+    two halves of the list are equal.
 
     Args:
         path: the file.
@@ -49,15 +51,17 @@ def read_halves(path: str | Path, name: str, pids: Sequence[int]) -> tuple[Split
             first, second = file[reference][:].astype(bool).reshape(2, -1)
             if len(first) != len(pids) or (first != second).any():
                 raise DatasetError(
-                    f"{name}: expected a partition of {len(pids)} identities in two cameras, found {len(first)} in {path}; "
-                    f"take the file made for {name}, and the complete set"
+                    f"{name}: expected a partition of {len(pids)} identities in two cameras, found "
+                    f"{len(first)} in {path}; take the file made for {name}, and the complete set"
                 )
             splits.append(Split(tuple(pids[first].tolist()), tuple(pids[~first].tolist())))
     return tuple(splits)
 
 
 def read_testsets(path: str | Path, pids: Sequence[int], n: int = 10) -> tuple[Split, ...]:
-    """Read the first ``n`` of the 20 official test sets of 100 identities from ``cuhk-03.mat``; the rest is for training.
+    """Read the first ``n`` of the 20 official test sets (100 identities each) from ``cuhk-03.mat``.
+
+    All other identities are for training.
 
     Raises:
         DatasetError: the file is missing or is something else.
@@ -95,8 +99,9 @@ def read_new_protocol(path: str | Path, keys: pd.Index) -> pd.Series:
     ):
         if len(missing):
             raise DatasetError(
-                f"cuhk03: {path} lists {len(roles):,} images, the data set has {len(keys):,}: {what} {len(missing):,} of them, "
-                f"the first is image {missing[0][1]} of identity {missing[0][0]}; take the file made for these boxes"
+                f"cuhk03: {path} lists {len(roles):,} images, the data set has {len(keys):,}: {what} "
+                f"{len(missing):,} of them, the first is image {missing[0][1]} of identity {missing[0][0]}; "
+                "take the file made for these boxes, and the complete set"
             )
     return roles.loc[keys]
 
@@ -117,5 +122,5 @@ def _reading(path: str | Path, expected: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DatasetError(f"partition file missing: {path}; expected {expected}") from None
-    except (OSError, KeyError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+    except (OSError, LookupError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
         raise DatasetError(f"partition file cannot be read: {path} ({error}); expected {expected}") from None

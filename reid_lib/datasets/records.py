@@ -1,4 +1,4 @@
-"""`ReIDDataset`: a re-ID data set is one checked table of images, and the identities of each train/test split."""
+"""`ReIDDataset`: one checked table of images, and the identities of each train/test split."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ COLUMNS = ("path", "pid", "camid")
 
 
 class DatasetError(ValueError):
-    """A data set is not what it should be; the message says what was expected, what was found and what to do."""
+    """A data set is not as it should be; the message says what was expected and found, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,19 @@ class ReIDDataset:
 
     Attributes:
         name: the data set's name, as `datasets.load` takes it.
-        table: one row per image, sorted as the loader documents; columns ``path`` (text, relative to `root`, with
-            forward slashes), ``pid`` (identity, integer), ``camid`` (camera, integer from 1), ``split`` ("train",
-            "test" or "unused" in the first of `splits`). Its index is 0..N-1: a row's number is the image's number
-            everywhere (image store, trials). Loaders may add columns (``height``, ``width`` of the original image).
+        table: one row per image, sorted as the loader documents; columns ``path`` (text, relative to `root`,
+            with forward slashes), ``pid`` (identity, integer), ``camid`` (camera, integer from 1), ``split``
+            ("train", "test" or "unused" in the first of `splits`). Its index is 0..N-1: a row's number is the
+            image's number everywhere (image store, trials). Loaders may add columns (``height``, ``width`` of
+            the original image).
         splits: the train/test splits, at least one.
         size: (H, W) in pixels at which an HR image stands; `resolution.degrade` works at this size.
         root: the folder that the paths are relative to; None where nothing is on disk (`synth`).
-        reader: ``reader(path, size)`` -> uint8 (H, W, 3) RGB; None reads the file ``root / path`` with Pillow.
+        reader: ``reader(path, size)`` -> uint8 (H, W, 3) RGB; None reads the file ``root / path`` with
+            Pillow.
         genuine_lr_camid: the camera whose images are low-resolution by nature (CAVIAR), or None.
-        note: what a number measured on this copy must say (for example that the images are not in original size).
+        note: what a number measured on this copy must say (for example that the images are not in original
+            size).
     """
 
     name: str
@@ -57,6 +60,8 @@ class ReIDDataset:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise DatasetError(f"{self.name}: size must be (height, width) in pixels, found {self.size}")
         _check_table(self.name, self.table)
         if not self.splits:
             raise DatasetError(f"{self.name}: expected at least one train/test split, found none")
@@ -69,7 +74,7 @@ class ReIDDataset:
         return len(self.table)
 
     def part(self, part: str, split: int = 0) -> pd.DataFrame:
-        """Return the rows of the ``part`` ("train" or "test") of one split; the index keeps the image numbers."""
+        """Return the rows of a ``part`` ("train", "test") of one split; the index keeps the image numbers."""
         if part not in ("train", "test"):
             raise ValueError(f'part must be "train" or "test", found {part!r}')
         if not 0 <= split < len(self.splits):
@@ -88,7 +93,7 @@ class ReIDDataset:
         return read_image(Path(self.root or ".") / path, self.size)
 
     def fingerprint(self, times: bool = False) -> str:
-        """Return a hexadecimal digest of name, size, records and the files' sizes: the same for every copy of a set.
+        """Return a hexadecimal digest of name, size, records and file sizes: the same for every copy.
 
         Args:
             times: also the files' times of change, which tell whether an image was replaced on this machine.
@@ -105,7 +110,7 @@ class ReIDDataset:
         return digest.hexdigest()[:16]
 
     def _files(self) -> list[Path]:
-        """Every file that the images come from; a reader names its one file, if it has one, as ``reader.file``."""
+        """The files that the images come from; a reader may name its one file as ``reader.file``."""
         if self.reader is None:
             return [Path(self.root or ".") / path for path in self.table["path"]]
         file = getattr(self.reader, "file", None)
@@ -161,7 +166,7 @@ def native_size(path: Path) -> tuple[int, int]:
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """Return ``image`` as uint8 (H, W, 3) at ``size`` = (H, W), bilinear (anti-aliased) where it has another size."""
+    """Return an RGB image as uint8 (H, W, 3) at ``size`` = (H, W), resized bilinearly (anti-aliased)."""
     height, width = size
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -172,7 +177,8 @@ def check_images(dataset: ReIDDataset, progress: bool = True) -> pd.DataFrame:
     """Decode every image of the data set; return its `ReIDDataset.summary`.
 
     Raises:
-        DatasetError: some images are missing or cannot be decoded; the message names up to five and counts the rest.
+        DatasetError: some images are missing or cannot be decoded; the message names up to five and counts
+            the rest.
     """
     bad = []
     for path in tqdm(
@@ -185,8 +191,8 @@ def check_images(dataset: ReIDDataset, progress: bool = True) -> pd.DataFrame:
     if bad:
         more = f"; and {len(bad) - 5:,} more" if len(bad) > 5 else ""
         raise DatasetError(
-            f"{dataset.name}: {len(bad):,} of {len(dataset):,} images are bad: {'; '.join(bad[:5])}{more}. Restore them "
-            "from the data set's own archive"
+            f"{dataset.name}: {len(bad):,} of {len(dataset):,} images are bad: {'; '.join(bad[:5])}{more}. "
+            "Restore them from the data set's own archive"
         )
     return dataset.summary()
 
@@ -229,8 +235,8 @@ def match_names(name: str, folder: Path, pattern: str, example: str) -> list[re.
     wrong = [n for n, match in zip(names, matches, strict=True) if match is None]
     if wrong:
         raise DatasetError(
-            f"{name}: expected names like {example} in {folder}, found {len(wrong):,} others, the first is {wrong[0]}; "
-            "move them elsewhere"
+            f"{name}: expected names like {example} in {folder}, found {len(wrong):,} others, the first is "
+            f"{wrong[0]}; move them elsewhere"
         )
     if not names:
         raise DatasetError(
@@ -240,7 +246,7 @@ def match_names(name: str, folder: Path, pattern: str, example: str) -> list[re.
 
 
 def random_splits(pids: Sequence[int], n_train: int, n: int, seed: int, name: str) -> tuple[Split, ...]:
-    """Draw ``n`` random splits of ``pids`` with ``n_train`` training identities; the others are test identities.
+    """Draw ``n`` random splits of ``pids``: ``n_train`` identities for training, the others for the test.
 
     Raises:
         DatasetError: fewer than one identity would be left for a part.
@@ -272,7 +278,8 @@ def check_counts(name: str, table: pd.DataFrame, images: int, identities: int, c
     ]
     if wrong:
         raise DatasetError(
-            f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an empty folder"
+            f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an "
+            "empty folder"
         )
 
 
@@ -287,7 +294,7 @@ def _check_table(name: str, table: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise DatasetError(
-            f"{name}: a data set's table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
+            f"{name}: the table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
         )
     if table.empty:
         raise DatasetError(f"{name}: expected at least one image, found none")

@@ -122,7 +122,11 @@ def _overlap(n_in: int, n_out: int, scale: float) -> np.ndarray:
 
 def _check_images(images: torch.Tensor) -> None:
     if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
-        found = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, torch.Tensor) else type(images).__name__
+        found = (
+            f"{images.dtype} {tuple(images.shape)}"
+            if isinstance(images, torch.Tensor)
+            else type(images).__name__
+        )
         raise ValueError(f"images must be a uint8 tensor (N, C, H, W), found {found}")
 
 
@@ -134,5 +138,7 @@ def _check_rates(rate: int | torch.Tensor, n: int, shortest: int) -> int | torch
         raise ValueError(f"rate must be one integer or one per image ({n}), found shape {tuple(rates.shape)}")
     low, high = (int(rates.min()), int(rates.max())) if rates.numel() else (1, 1)
     if low < 1 or high > shortest:
-        raise ValueError(f"rate must lie between 1 and the shorter side, {math.floor(shortest)} pixels, found {low}..{high}")
+        raise ValueError(
+            f"rate must lie between 1 and the shorter side, {math.floor(shortest)} pixels, found {low}..{high}"
+        )
     return int(rates) if rates.ndim == 0 else rates

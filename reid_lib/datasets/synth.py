@@ -1123,7 +1123,7 @@ class _Figure:
             self.ellipse(x - 0.006 * sin, y + 0.010, rx * volume, ry * volume, who.hair)
         self.face(x, y, rx, ry, cos, sin)
         if ears and abs(sin) > 0.6:
-            self.ellipse(x - 0.004 * sin, y - 0.008, 0.009, 0.014, tuple(0.93 * c for c in who.skin), 0.25)
+            self.ellipse(x - 0.004 * sin, y - 0.008, 0.009, 0.014, tuple(0.93 * c for c in who.skin), 0.0)
         if who.hat != "none":
             self.hat(x, y, rx, ry, cos, sin)
         if tied and cos <= 0:

@@ -1,4 +1,4 @@
-"""VIPeR (Gray, Brennan and Tao, PETS 2007): 632 identities, one image of each in each of two cameras, 48x128."""
+"""VIPeR (Gray, Brennan and Tao, PETS 2007): 632 identities, one 48x128 image in each of two cameras."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from reid_lib.datasets.records import (
 
 EXPECTED = "the folder that holds cam_a and cam_b"
 SOURCE = (
-    "VIPeR is given out by its authors: look for 'VIPeR: Viewpoint Invariant Pedestrian Recognition', Computer Vision "
-    "lab, University of California, Santa Cruz"
+    "VIPeR is given out by its authors: look for 'VIPeR: Viewpoint Invariant Pedestrian Recognition', "
+    "Computer Vision lab, University of California, Santa Cruz"
 )
 
 
@@ -26,8 +26,8 @@ def viper(
 ) -> ReIDDataset:
     """Load VIPeR in its official layout, ``cam_a/PPP_ANGLE.bmp`` and ``cam_b/PPP_ANGLE.bmp``.
 
-    The table is sorted by pid and camid; pid = PPP, camid 1 = cam_a, 2 = cam_b. Ten splits, 316 identities for
-    training and 316 for the test: seeded, or the published ones of ``partition``.
+    The table is sorted by pid and camid; pid = PPP, camid 1 = cam_a, 2 = cam_b. Ten splits, 316 identities
+    for training and 316 for the test: seeded, or the published ones of ``partition``.
 
     Args:
         root: the folder that holds cam_a and cam_b, or the one that holds VIPeR.
@@ -35,8 +35,8 @@ def viper(
         check: False accepts a partial copy (fewer identities), split in halves.
 
     Raises:
-        DatasetError: a folder is missing, a name is unexpected, an identity has not one image in each camera, or the
-            counts are wrong.
+        DatasetError: a folder is missing, a name is unexpected, an identity has not one image in each camera,
+            or the counts are wrong.
     """
     root = check_root("viper", root, EXPECTED, SOURCE)
     if not (root / "cam_a").is_dir() and (root / "VIPeR").is_dir():
@@ -64,6 +64,7 @@ def _check_pairs(table: pd.DataFrame) -> None:
     wrong = seen[seen.map(lambda cameras: cameras != [1, 2])]
     if len(wrong):
         raise DatasetError(
-            f"viper: expected one image in cam_a and one in cam_b of every identity, found {len(wrong)} identities without, "
-            f"the first is {wrong.index[0]:03d} (cameras {wrong.iloc[0]}); unpack the official archive again"
+            f"viper: expected one image in cam_a and one in cam_b of every identity, found {len(wrong)} "
+            f"identities without, the first is {wrong.index[0]:03d} (cameras {wrong.iloc[0]}); unpack the "
+            "official archive again"
         )

@@ -15,7 +15,7 @@ from reid_lib.datasets.resolution import degrade
 from reid_lib.reporting.results import t_interval
 
 RANKS = (1, 5, 10, 20)
-_CPU_BLOCK, _GPU_BLOCK = 1 << 18, 1 << 24  # distances compared in one step: on a CPU, what its cache holds
+_CPU_BLOCK, _GPU_BLOCK = 1 << 19, 1 << 24  # distances compared in one step: on a CPU, what its cache holds
 
 Array = np.ndarray | torch.Tensor
 
@@ -80,8 +80,10 @@ def rank_metrics(
         ValueError: shapes that do not fit, NaN or infinite distances, one of the two camera arrays alone, a rank
             below 1, or no query with a positive.
     """
-    distances = torch.as_tensor(distances)
-    query_pids, gallery_pids = (torch.as_tensor(p, device=distances.device).long() for p in (query_pids, gallery_pids))
+    distances = _tensor(distances)
+    query_pids, gallery_pids = (
+        _tensor(pids).to(distances.device).long() for pids in (query_pids, gallery_pids)
+    )
     _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids), ranks)
     columns, valid, removed = _same_identity(query_pids, gallery_pids, query_camids, gallery_camids)
     own = distances.gather(1, columns)  # (n_query, P): distances to all gallery images of the query's person
@@ -93,11 +95,21 @@ def rank_metrics(
     rank = not_farther - tied + place  # negatives that are not farther come first, then the nearer positives
     counted = valid.any(1)
     if not counted.any():
-        raise ValueError("no query has an image of its identity in the gallery (after removing its own camera): nothing to rank")
+        raise ValueError(
+            "no query has an image of its identity in the gallery (after removing its own camera): nothing to rank"
+        )
     precision = (place / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
     first = rank[:, 0][counted]
     metrics = {f"rank{k}": 100 * (first <= k).double().mean().item() for k in ranks}
     return {**metrics, "map": 100 * precision[counted].double().mean().item()}
+
+
+def _tensor(values: Array | Sequence[float]) -> torch.Tensor:
+    """Share the memory of ``values`` where torch can: it takes no array that may not be written to."""
+    if isinstance(values, torch.Tensor):
+        return values
+    values = np.asarray(values)
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
 def _same_identity(
@@ -112,7 +124,9 @@ def _same_identity(
     columns = order[place.clamp(max=len(order) - 1)]
     if query_camids is None:
         return columns, same, torch.zeros_like(same)
-    query_camids, gallery_camids = (torch.as_tensor(c, device=order.device) for c in (query_camids, gallery_camids))
+    query_camids, gallery_camids = (
+        _tensor(camids).to(order.device) for camids in (query_camids, gallery_camids)
+    )
     removed = same & (gallery_camids[columns] == query_camids[:, None])
     return columns, same & ~removed, removed
 
@@ -148,7 +162,11 @@ def _count_in_row(thresholds: torch.Tensor, values: torch.Tensor, chosen: torch.
 
 
 def _check_ranking(
-    distances: torch.Tensor, query_pids: torch.Tensor, gallery_pids: torch.Tensor, camids: tuple[Any, Any], ranks: Any
+    distances: torch.Tensor,
+    query_pids: torch.Tensor,
+    gallery_pids: torch.Tensor,
+    camids: tuple[Any, Any],
+    ranks: Any,
 ) -> None:
     expected = (len(query_pids), len(gallery_pids))
     if tuple(distances.shape) != expected or 0 in expected:
@@ -157,14 +175,24 @@ def _check_ranking(
             f"1, found {tuple(distances.shape)}"
         )
     if (camids[0] is None) != (camids[1] is None):
-        raise ValueError("give query_camids and gallery_camids together, or neither (then nothing is removed)")
+        raise ValueError(
+            "give query_camids and gallery_camids together, or neither (then nothing is removed)"
+        )
     if camids[0] is not None and (len(camids[0]), len(camids[1])) != expected:
-        raise ValueError(f"camera ids must be as many as images, expected {expected}, found {tuple(map(len, camids))}")
+        raise ValueError(
+            f"camera ids must be as many as images, expected {expected}, found {tuple(map(len, camids))}"
+        )
     if len(ranks) == 0 or min(ranks) < 1:
         raise ValueError(f"ranks must be integers >= 1, at least one, found {tuple(ranks)}")
-    bad = sum(int((~block.isfinite()).sum()) for block in distances.split(256))
-    if bad:
-        raise ValueError(f"{bad} of {distances.numel()} distances are NaN or infinite: look for NaN in the embeddings")
+    if (
+        not torch.stack([bound for block in distances.split(256) for bound in block.aminmax()])
+        .isfinite()
+        .all()
+    ):
+        bad = sum(int((~block.isfinite()).sum()) for block in distances.split(256))
+        raise ValueError(
+            f"{bad} of {distances.numel()} distances are NaN or infinite: look for NaN in the embeddings"
+        )
 
 
 @dataclass(frozen=True)
@@ -191,7 +219,9 @@ def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
     for metric, values in per_trial.items():
         low, high = t_interval(values) if len(values) > 1 else (np.nan, np.nan)
         rows[metric] = (values.mean(), max(low, 0.0), min(high, 100.0), len(values))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["mean", "low", "high", "trials"]
+    ).rename_axis("metric")
 
 
 def evaluate(
@@ -221,7 +251,12 @@ def evaluate(
     if len({id(trial.dataset) for trial in trials}) != 1:
         raise ValueError("evaluate needs at least one trial, and all trials of the same data set object")
     store = open_store(trials[0].dataset)
-    queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
+    queries = (
+        pd.concat([trial.query["rate"] for trial in trials])
+        .rename_axis("row")
+        .reset_index()
+        .drop_duplicates()
+    )
     queries = queries.sort_values(["rate", "row"]).reset_index(drop=True)
     gallery_rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
     total = len(queries) + len(gallery_rows)
@@ -231,21 +266,29 @@ def evaluate(
     place = pd.Series(queries.index, index=pd.MultiIndex.from_frame(queries[["row", "rate"]]))
     scores = []
     for trial in trials:
-        q = place[pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])].to_numpy()
-        g = np.searchsorted(gallery_rows, trial.gallery.index)
-        distances = matcher.distance(query[torch.from_numpy(q)], gallery[torch.from_numpy(g)])
-        scores.append(rank_metrics(distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks))
+        q = _tensor(place[pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])])
+        g = _tensor(np.searchsorted(gallery_rows, trial.gallery.index))
+        distances = matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
+        scores.append(
+            rank_metrics(
+                distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks
+            )
+        )
     per_trial = pd.DataFrame(scores)
     return Evaluation(per_trial, summarise(per_trial))
 
 
-def evaluate_settings(matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any) -> dict[str, Evaluation]:
+def evaluate_settings(
+    matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any
+) -> dict[str, Evaluation]:
     """Evaluate several settings (`mlr.settings`) at once: an image that they share is embedded once.
 
     ``options`` are those of `evaluate`.
     """
     names = [name for name, trials in settings.items() for _ in trials]
-    together = evaluate(matcher, [trial for trials in settings.values() for trial in trials], **options).per_trial
+    together = evaluate(
+        matcher, [trial for trials in settings.values() for trial in trials], **options
+    ).per_trial
     parts = {name: together[[n == name for n in names]].reset_index(drop=True) for name in settings}
     return {name: Evaluation(part, summarise(part)) for name, part in parts.items()}
 
@@ -260,7 +303,7 @@ def embed_queries(
     bar: tqdm | None = None,
 ) -> torch.Tensor:
     """Embed images of a store as queries, each down-sampled by its rate; the first axis follows ``rows``."""
-    rows, rates, parts = np.asarray(rows), torch.as_tensor(np.asarray(rates)), []
+    rows, rates, parts = np.asarray(rows), _tensor(rates), []
     for batch, rate in zip(_batches(rows, batch_size), rates.split(batch_size), strict=True):
         images = degrade(store.batch(batch).to(matcher.device), rate, kernel)
         parts.append(matcher.embed_query(images, rate.to(matcher.device)))

@@ -309,10 +309,10 @@ def provenance(
 ) -> dict[str, object]:
     """What a run.json holds: commit, parameters, versions, hardware, wall time, data fingerprint, UTC time.
 
-    `seconds` is the wall time; `gpu` the accelerator's name (torch.cuda.get_device_name()) or None; `note` what
-    every number from these data must say (the data set's `note`: "CUHK03 at 128x64"). Paths in
-    `parameters` are cut to their last part, so that a committed file tells nothing about somebody's folders.
-    `dirty` is True when reid_lib or pyproject.toml had uncommitted changes, None outside git.
+    `seconds` is the wall time; `gpu` the accelerator's name (torch.cuda.get_device_name()) or None; `note`
+    what every number from these data must say (the data set's `note`: "CUHK03 at 128x64"). Paths in
+    `parameters` are cut to their last part, so that a committed file tells nothing about somebody's
+    folders. `dirty` is True when reid_lib or pyproject.toml had uncommitted changes, None outside git.
     """
     return {
         "commit": _git("rev-parse", "HEAD"),

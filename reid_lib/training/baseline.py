@@ -70,8 +70,23 @@ class BaselineConfig:
             ValueError: unknown profile.
         """
         small = {
-            "smoke": {"network": "tiny", "width": 8, "p": 4, "pad": 2, "epochs": 2, "warmup": 0, "milestones": (1,)},
-            "demo": {"network": "tiny", "pad": 5, "learning_rate": 2e-3, "epochs": 12, "warmup": 1, "milestones": (7, 10)},
+            "smoke": {
+                "network": "tiny",
+                "width": 8,
+                "p": 4,
+                "pad": 2,
+                "epochs": 2,
+                "warmup": 0,
+                "milestones": (1,),
+            },
+            "demo": {
+                "network": "tiny",
+                "pad": 5,
+                "learning_rate": 2e-3,
+                "epochs": 12,
+                "warmup": 1,
+                "milestones": (7, 10),
+            },
             "paper": {},
         }
         if profile not in small:
@@ -109,7 +124,9 @@ class FeatureMatcher:
         device: where it runs.
     """
 
-    def __init__(self, embed: Callable[[torch.Tensor], torch.Tensor], input_size: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self, embed: Callable[[torch.Tensor], torch.Tensor], input_size: tuple[int, int], device: torch.device
+    ) -> None:
         self._embed, self.input_size, self.device = embed, input_size, device
 
     @torch.inference_mode()
@@ -159,7 +176,9 @@ class PerRateMatcher:
         """Embed each image by the model of its rate: (n, d + 1)."""
         models = self.model_of(rates)
         features = [(models == i).nonzero().squeeze(1) for i in range(len(self.matchers))]
-        parts = {i: self.matchers[i].embed_gallery(images[rows]) for i, rows in enumerate(features) if len(rows)}
+        parts = {
+            i: self.matchers[i].embed_gallery(images[rows]) for i, rows in enumerate(features) if len(rows)
+        }
         width = next(iter(parts.values())).shape[1]
         embedding = torch.empty(len(images), width + 1, device=images.device)
         for i, part in parts.items():
@@ -169,7 +188,10 @@ class PerRateMatcher:
 
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
         """Embed each image by every model, at that model's rate: (n, models, d)."""
-        versions = [m.embed_gallery(degrade(images, r, self.kernel)) for r, m in zip(self.rates, self.matchers, strict=True)]
+        versions = [
+            m.embed_gallery(degrade(images, r, self.kernel))
+            for r, m in zip(self.rates, self.matchers, strict=True)
+        ]
         return torch.stack(versions, dim=1)
 
     def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
@@ -228,11 +250,17 @@ def train(
     rows = dataset.part("train", split)
     pids = rows["pid"].to_numpy()
     labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
-    model = initialise(lambda: Baseline(build_backbone(config, dataset.size), int(labels.max()) + 1), seed, device)
-    optimizer = torch.optim.Adam(
-        [p for p in model.parameters() if p.requires_grad], lr=config.learning_rate, weight_decay=config.weight_decay
+    model = initialise(
+        lambda: Baseline(build_backbone(config, dataset.size), int(labels.max()) + 1), seed, device
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
+    optimizer = torch.optim.Adam(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda epoch: learning_rate_factor(config, epoch)
+    )
     if folder is not None:
         folder = run_folder(folder, f"baseline-seed{seed}", config, dataset.fingerprint(), split, seed)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
@@ -255,7 +283,11 @@ def train(
 
 
 def training_inputs(
-    store: ImageStore, rows: np.ndarray, config: BaselineConfig, generator: torch.Generator, device: torch.device
+    store: ImageStore,
+    rows: np.ndarray,
+    config: BaselineConfig,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> torch.Tensor:
     """Read, down-sample, augment and normalise a batch: floats (N, 3, H, W) in channels-last layout on ``device``."""
     images = store.batch(rows).to(device, non_blocking=True)
@@ -271,7 +303,9 @@ def learning_rate_factor(config: BaselineConfig, epoch: int) -> float:
     return 0.1 ** sum(epoch >= milestone for milestone in config.milestones)
 
 
-def train_per_rate(config: BaselineConfig, dataset: ReIDDataset, rates: tuple[int, ...], **options: object) -> PerRateMatcher:
+def train_per_rate(
+    config: BaselineConfig, dataset: ReIDDataset, rates: tuple[int, ...], **options: object
+) -> PerRateMatcher:
     """Train one model for each rate, on images down-sampled by that rate; ``options`` as for `train`."""
     matchers = {rate: train(replace(config, rates=(rate,)), dataset, **options) for rate in rates}
     return PerRateMatcher(matchers, config.kernel)

@@ -100,7 +100,13 @@ class Run:
         progress: bool = True,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.config, self.seed, self.parts, self.device, self.progress = _plain(config), seed, parts, device, progress
+        self.config, self.seed, self.parts, self.device, self.progress = (
+            _plain(config),
+            seed,
+            parts,
+            device,
+            progress,
+        )
         self.history: list[dict[str, float]] = []
         self.epoch = 0
         self.generator = torch_generator(seed, "epoch", 0)
@@ -110,7 +116,9 @@ class Run:
     def epochs(self, n: int) -> Iterator[int]:
         """Yield the epochs that are left; after each, write history and checkpoint."""
         first = self._resume()
-        with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False) as bar:
+        with tqdm(
+            total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False
+        ) as bar:
             for self.epoch in range(first, n):
                 self.generator = torch_generator(self.seed, "epoch", self.epoch)
                 torch.manual_seed(self.generator.initial_seed())  # dropout and the like
@@ -118,16 +126,23 @@ class Run:
                 yield self.epoch
                 self._check_finite(0)
                 seconds = time.perf_counter() - started
-                means = {name: torch.stack([t[name] for t in self._terms]).mean().item() for name in self._terms[0]}
+                means = {
+                    name: torch.stack([t[name] for t in self._terms]).mean().item() for name in self._terms[0]
+                }
                 speed = {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds, 1)}
                 self.history.append({"epoch": self.epoch, **means, **speed})
                 self._save()
                 bar.update()
-                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(self._images / seconds)})
+                bar.set_postfix(
+                    {name: f"{value:.3g}" for name, value in means.items()}
+                    | {"img/s": round(self._images / seconds)}
+                )
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """Yield the batches of the epoch with a progress bar."""
-        yield from tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
+        yield from tqdm(
+            batches, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False
+        )
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where it is safe; float32 elsewhere."""
@@ -160,8 +175,14 @@ class Run:
         if len(bad):
             step = start + int(bad[0])
             values = ", ".join(f"{name} = {value.item():.4g}" for name, value in self._terms[step].items())
-            kept = f"the checkpoint of epoch {self.epoch - 1} is kept in {self.folder}" if self.epoch and self.folder else ""
-            raise TrainingError(f"the loss is not finite in epoch {self.epoch}, step {step}: {values}; {kept or 'nothing to keep yet'}")
+            kept = (
+                f"the checkpoint of epoch {self.epoch - 1} is kept in {self.folder}"
+                if self.epoch and self.folder
+                else ""
+            )
+            raise TrainingError(
+                f"the loss is not finite in epoch {self.epoch}, step {step}: {values}; {kept or 'nothing to keep yet'}"
+            )
 
     def _save(self) -> None:
         if self.folder is None:
@@ -200,7 +221,10 @@ class Run:
             try:
                 return torch.load(path, map_location=self.device, weights_only=True)
             except Exception as error:  # torch raises many kinds for a damaged file
-                print(f"checkpoint {path} cannot be read ({type(error).__name__}): trying the one before", file=sys.stderr)
+                print(
+                    f"checkpoint {path} cannot be read ({type(error).__name__}): trying the one before",
+                    file=sys.stderr,
+                )
         return None
 
     def _check_same(self, state: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ def test_a_trial_follows_the_protocol(cameras: int) -> None:
         lr_camera = trial.query.groupby("pid")["camid"].unique()
         assert (lr_camera.map(len) == 1).all()  # the images of one camera are the queries
         assert len(trial.query) == 10 * 3  # all of them
-        assert (trial.gallery["camid"].to_numpy() != lr_camera[trial.gallery["pid"]].map(min).to_numpy()).all()
+        assert (
+            trial.gallery["camid"].to_numpy() != lr_camera[trial.gallery["pid"]].map(min).to_numpy()
+        ).all()
         assert set(trial.query["rate"]) == {2, 3, 4}
         for table in (trial.query, trial.gallery):
             assert dataset.table.loc[table.index, "path"].equals(table["path"])
@@ -60,7 +62,11 @@ def test_trials_depend_on_the_seed_alone() -> None:
 
 
 def test_more_trials_and_other_rates_leave_the_gallery_as_it_was() -> None:
-    short, long, hr = trials(small_dataset(), n=1), trials(small_dataset(), n=3), trials(small_dataset(), rates=(1,), n=1)
+    short, long, hr = (
+        trials(small_dataset(), n=1),
+        trials(small_dataset(), n=3),
+        trials(small_dataset(), rates=(1,), n=1),
+    )
     assert short[0].gallery.equals(long[0].gallery)
     assert short[0].gallery.equals(hr[0].gallery)
     assert set(hr[0].query["rate"]) == {1}
@@ -120,7 +126,9 @@ def test_csv_round_trip(tmp_path: Path) -> None:
         ("rate", None, "needs the column rate"),
     ],
 )
-def test_a_trial_of_something_else_is_refused(tmp_path: Path, column: str, value: object, message: str) -> None:
+def test_a_trial_of_something_else_is_refused(
+    tmp_path: Path, column: str, value: object, message: str
+) -> None:
     dataset, path = small_dataset(), tmp_path / "trial.csv"
     trials(dataset, n=1)[0].to_csv(path)
     rows = pd.read_csv(path)
@@ -140,7 +148,9 @@ def test_an_identity_seen_by_one_camera_only_is_refused() -> None:
         trials(dataset)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"rates": ()}, "rates"), ({"rates": (0, 2)}, "rates"), ({"n": 0}, "trials n")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"rates": ()}, "rates"), ({"rates": (0, 2)}, "rates"), ({"n": 0}, "trials n")]
+)
 def test_bad_input_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trials(small_dataset(), **options)

@@ -22,19 +22,34 @@ class Killed(Exception):
     pass
 
 
-def train(folder: Path | None, config: Config = Config(), seed: int = 0, kill_at: tuple[int, int] | None = None, poison: int = -1):
+def train(
+    folder: Path | None,
+    config: Config = Config(),
+    seed: int = 0,
+    kill_at: tuple[int, int] | None = None,
+    poison: int = -1,
+):
     """A small regression with dropout and a schedule; may be killed, or poisoned, in the middle of an epoch."""
     network = initialise(lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1)), seed, CPU)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.rate)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
-    run = Run(folder, config, seed, {"network": network, "optimizer": optimizer, "scheduler": scheduler}, CPU, progress=False)
+    run = Run(
+        folder,
+        config,
+        seed,
+        {"network": network, "optimizer": optimizer, "scheduler": scheduler},
+        CPU,
+        progress=False,
+    )
     for epoch in run.epochs(config.epochs):
         for step in run.batches(range(5)):
             if (epoch, step) == kill_at:
                 raise Killed
             x = torch.randn(16, 4, generator=run.generator)
             loss = (network(x) - x.sum(1, keepdim=True)).square().mean()
-            run.step(optimizer, {"fit": loss * (float("nan") if epoch == poison and step == 3 else 1)}, images=16)
+            run.step(
+                optimizer, {"fit": loss * (float("nan") if epoch == poison and step == 3 else 1)}, images=16
+            )
         scheduler.step()
     return network.state_dict(), run.history
 
@@ -67,7 +82,9 @@ def test_seed_decides_the_start_and_the_draws() -> None:
     assert not same(train(None)[0], train(None, seed=1)[0])
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     undisturbed, _ = train(tmp_path)
     last = tmp_path / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
