@@ -1,0 +1,134 @@
+"""The set-up and provenance cells' part of a notebook, called as a notebook calls them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from matplotlib import pyplot
+
+from reid_lib.notebook import Run, _usable_cores, start
+from reid_lib.reporting import results
+
+ROW = {"artefact": "Baselines", "method": "tiny", "metric": "rank1", "value": 41.5, "trials": 10}
+
+
+@pytest.fixture(autouse=True)
+def results_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path))
+    monkeypatch.delenv("REID_LIB_PROFILE", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with matplotlib.rc_context():
+        matplotlib.use("agg")
+        yield tmp_path
+    pyplot.close("all")
+
+
+@pytest.fixture
+def run() -> Run:
+    return start("02_x", profile="smoke", dataset="synth", seeds=[0, 1], epochs=3)
+
+
+def _figure() -> pyplot.Figure:
+    fig, axes = pyplot.subplots()
+    axes.plot([0, 1], [1, 0])
+    return fig
+
+
+def test_a_run_holds_what_the_notebook_works_on(run: Run, results_folder: Path) -> None:
+    assert (run.profile, run.dataset_name, run.seeds) == ("smoke", "synth", (0, 1))
+    assert run.folder == results_folder / "smoke" / "synth"
+    assert run.dataset.table["pid"].nunique() == 24
+    assert run.dataset.size == (64, 32)
+    assert run.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert run.synthetic
+
+
+def test_the_environment_replaces_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REID_LIB_PROFILE", "smoke")
+    assert start("02_x", profile="paper", dataset="synth").profile == "smoke"
+
+
+def test_the_banner_says_what_the_numbers_are(run: Run) -> None:
+    text = run.banner().data
+    assert "synthetic people" in text
+    assert "Profile smoke" in text
+    assert "mean nothing" in text
+
+
+def test_rows_figures_and_provenance_are_written(run: Run) -> None:
+    run.save([ROW | {"seed": seed} for seed in run.seeds], "baselines")
+    run.figure(_figure(), "baselines_fig_cmc")
+    table = run.finish()
+
+    assert len(results.read("smoke", "synth", "baselines")) == 2
+    assert (run.folder / "baselines_fig_cmc.png").read_bytes().startswith(b"\x89PNG")
+    assert not pyplot.get_fignums()
+    record = json.loads((run.folder / "02_x.run.json").read_text())
+    assert record["written"] == ["baselines.csv", "baselines_fig_cmc.png"]
+    assert record["parameters"]["epochs"] == 3
+    assert record["parameters"]["seeds"] == [0, 1]
+    assert record["data_fingerprint"] == run.dataset.fingerprint()
+    assert table.loc["written", "value"] == "baselines.csv, baselines_fig_cmc.png"
+    assert not list(run.folder.glob("*.part"))
+
+
+def test_pictures_of_real_people_are_shown_but_not_saved(run: Run) -> None:
+    run.dataset_name = "viper"
+    run.figure(_figure(), "people", people=True)
+    run.figure(_figure(), "curve")
+    assert [path.name for path in run.folder.glob("*.png")] == ["curve.png"]
+
+
+def test_pictures_of_synthetic_people_are_saved(run: Run) -> None:
+    run.figure(_figure(), "people", people=True)
+    assert (run.folder / "people.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"profile": "fast"}, r"profile 'fast'.*smoke, demo, paper"),
+        ({"dataset": "synht"}, "synth"),
+        ({"dataset": "viper"}, "viper"),
+        ({"dataset": "viper", "data_root": "/nowhere"}, "/nowhere"),
+        ({"data_root": "/somewhere"}, "/somewhere"),
+        ({"layout": "flat"}, "layout"),
+        ({"seeds": ()}, r"seeds must be one or more integers >= 0, .*found \(\)"),
+        ({"seeds": 3}, "found 3"),
+        ({"seeds": (0, -1)}, "found"),
+        ({"seeds": (0.5,)}, "found"),
+        ({"seeds": (1, 1)}, "differ"),
+    ],
+)
+def test_bad_parameters_are_refused(change: dict, message: str, results_folder: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        start("02_x", **({"profile": "smoke", "dataset": "synth"} | change))
+    assert not list(results_folder.iterdir())
+
+
+def test_the_paper_profile_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r'needs a CUDA GPU .* choose "demo"'):
+        start("02_x", profile="paper", dataset="synth")
+
+
+def test_an_unwritable_results_folder_is_found_before_the_work(results_folder: Path) -> None:
+    (results_folder / "smoke").write_text("a file in the way")
+    with pytest.raises(ValueError, match="Cannot write results"):
+        start("02_x", profile="smoke", dataset="synth")
+
+
+def test_threads_are_set_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        start("02_x", profile="smoke", dataset="synth")
+        assert torch.get_num_threads() == 1
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        start("02_x", profile="smoke", dataset="synth")
+        assert torch.get_num_threads() == _usable_cores()
+    finally:
+        torch.set_num_threads(before)
