@@ -85,9 +85,7 @@ class Artefact:
         return f"{self.stem}.png" if self.kind == "figure" else f"{self.paper}.csv"
 
 
-def _table(
-    paper: str, name: str, caption: str, notebook: str, kind: str = "table", alias: str = ""
-) -> Artefact:
+def _table(paper: str, name: str, caption: str, notebook: str, kind: str = "table", alias: str = "") -> Artefact:
     number = name.split(" ", 1)[1]
     prefix = {"table": "table", "figure": "fig", "text": "text"}[kind]
     return Artefact(paper, name, kind, caption, notebook, f"{prefix}:{paper}:{number}", alias=alias)
@@ -110,9 +108,7 @@ _DRAWING = "A drawing of the method: the notebook explains it next to the librar
 
 ARTEFACTS: tuple[Artefact, ...] = (
     # this project's own, notebooks 00-02
-    _baseline(
-        "figure", "people", "People at r = 1, 2, 4, 8", "Pedestrians as they lose resolution", "00_start_here"
-    ),
+    _baseline("figure", "people", "People at r = 1, 2, 4, 8", "Pedestrians as they lose resolution", "00_start_here"),
     _baseline(
         "figure",
         "rank1-by-rate",
@@ -164,9 +160,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
         "02_metrics_and_baselines",
     ),
     # CAD-Net
-    _diagram(
-        "cadnet", "Fig. 1", "Cross-resolution re-ID and the limits of super-resolution before it", _DRAWING
-    ),
+    _diagram("cadnet", "Fig. 1", "Cross-resolution re-ID and the limits of super-resolution before it", _DRAWING),
     _diagram("cadnet", "Fig. 2", "Overview of CAD-Net: CRGAN and the cross-modal re-ID network", _DRAWING),
     _table("cadnet", "Table 1", "Comparison with earlier methods on five data sets", "11_cadnet"),
     _table(
@@ -185,9 +179,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
     ),
     # LRAR
     _diagram("lrar", "Fig. 1", "The idea: an HR representation holds the LR one and more", _DRAWING),
-    _diagram(
-        "lrar", "Fig. 2", "Overview: varying-length representation and resolution-adaptive masks", _DRAWING
-    ),
+    _diagram("lrar", "Fig. 2", "Overview: varying-length representation and resolution-adaptive masks", _DRAWING),
     _diagram("lrar", "Fig. 3", "Zero padding lets images of all resolutions share one classifier", _DRAWING),
     _table("lrar", "Table I", "Comparison with earlier methods on three data sets", "13_lrar"),
     _table("lrar", "Table II", "Ablation of masks, varying length and progressive training", "13_lrar"),
@@ -248,9 +240,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
     _table("vpfa", "Table 2b", "Pearson correlation of grouped differences with the global shift", "15_vpfa"),
     _diagram("vpfa", "Fig. 2", "Overview of VPFA", _DRAWING),
     _table("vpfa", "Table 3", "Comparison with earlier methods on four data sets", "15_vpfa"),
-    _table(
-        "vpfa", "Section 5.4", "Throughput and number of parameters of the VP module", "15_vpfa", kind="text"
-    ),
+    _table("vpfa", "Section 5.4", "Throughput and number of parameters of the VP module", "15_vpfa", kind="text"),
     _table("vpfa", "Table 4a", "With and without VPFA, with and without the residual connection", "15_vpfa"),
     _table("vpfa", "Table 4b", "Width and number of VP blocks", "15_vpfa"),
     _figure("vpfa", "Fig. 3", "t-SNE of HR and LR features before and after VPFA", "15_vpfa"),
@@ -338,11 +328,7 @@ def files(artefact: Artefact, root: Path | None = None) -> list[Path]:
     if not artefact.file:
         return []
     found = sorted((root or results.results_root()).glob(f"*/*/{artefact.file}"))
-    return [
-        p
-        for p in found
-        if artefact.kind == "figure" or artefact.name in _artefacts_in(p, p.stat().st_mtime_ns)
-    ]
+    return [p for p in found if artefact.kind == "figure" or artefact.name in _artefacts_in(p, p.stat().st_mtime_ns)]
 
 
 def problems(notebooks: Path | None = None, root: Path | None = None) -> list[str]:
@@ -356,9 +342,7 @@ def problems(notebooks: Path | None = None, root: Path | None = None) -> list[st
         if state == "missing":
             said.append(f"{artefact.title}: {artefact.notebook}.ipynb has no cell tagged {artefact.tag!r}.")
         if state == "done" and not files(artefact, root):
-            said.append(
-                f"{artefact.title}: no results/<profile>/<data set>/{artefact.file} holds it; run it."
-            )
+            said.append(f"{artefact.title}: no results/<profile>/<data set>/{artefact.file} holds it; run it.")
     known = {(artefact.notebook, artefact.tag) for artefact in ARTEFACTS}
     for path in sorted(notebooks.glob("*.ipynb")):
         for tag in sorted(tags(path)):
@@ -378,9 +362,7 @@ def _tags(notebook: Path, changed: int) -> frozenset[str]:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return frozenset(tag for cell in cells for tag in cell.get("metadata", {}).get("tags", ()))
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ArtefactError(
-            f"{notebook} is not a Jupyter notebook ({error}): restore it from git."
-        ) from error
+        raise ArtefactError(f"{notebook} is not a Jupyter notebook ({error}): restore it from git.") from error
 
 
 @cache

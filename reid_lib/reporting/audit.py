@@ -47,20 +47,14 @@ def disagreements(rows: pd.DataFrame | None = None) -> pd.DataFrame:
     for (dataset, method, metric), group in rows.groupby(["dataset", "method", "metric"], sort=False):
         if group.value.nunique() < 2:
             continue
-        places = (
-            group.assign(place=group.paper + " " + group.artefact)
-            .groupby("value", sort=False)
-            .place.agg(list)
-        )
+        places = group.assign(place=group.paper + " " + group.artefact).groupby("value", sort=False).place.agg(list)
         own = group[group.paper == owners.get(method)].value
         lines.append(
             {
                 "dataset": dataset,
                 "method": method,
                 "metric": metric,
-                "values": "; ".join(
-                    f"{value:g} in {', '.join(dict.fromkeys(p))}" for value, p in places.items()
-                ),
+                "values": "; ".join(f"{value:g} in {', '.join(dict.fromkeys(p))}" for value, p in places.items()),
                 "spread": round(group.value.max() - group.value.min(), 4),
                 "own": own.iloc[0] if len(own) else float("nan"),
             }
@@ -84,9 +78,7 @@ def averages(rows: pd.DataFrame | None = None) -> pd.DataFrame:
             mean = group.value.mean()
             agrees = abs(mean - printed.iloc[0]) <= 0.1 + 1e-9
             lines.append((*key[:3], key[4], printed.iloc[0], round(mean, 2), agrees))
-    return pd.DataFrame(
-        lines, columns=["paper", "artefact", "dataset", "metric", "printed", "computed", "agrees"]
-    )
+    return pd.DataFrame(lines, columns=["paper", "artefact", "dataset", "metric", "printed", "computed", "agrees"])
 
 
 def repeated(rows: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -133,9 +125,7 @@ class Published:
     def __init__(self, rows: pd.DataFrame, paper: str) -> None:
         self.rows = rows[rows.paper == paper]
 
-    def __call__(
-        self, artefact: str, method: str, dataset: str, metric: str = "rank1", setting: str = ""
-    ) -> float:
+    def __call__(self, artefact: str, method: str, dataset: str, metric: str = "rank1", setting: str = "") -> float:
         rows = self.rows
         keep = (rows.artefact == artefact) & (rows.method == method) & (rows.dataset == dataset)
         found = rows[keep & (rows.metric == metric) & (rows.setting == setting)].value
@@ -191,12 +181,8 @@ def _same_names(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of plain settings, methods under one name; variants ("w/o ...") belong to their paper alone."""
     keys = list(zip(rows.paper, rows.artefact, rows.method, rows.setting, strict=True))
     away = [_HOME.get(row.setting, row.dataset) != row.dataset for row in rows.itertuples()]
-    keep = [
-        (key in SAME_METHOD or key[3] in _PLAIN) and not gone for key, gone in zip(keys, away, strict=True)
-    ]
-    renamed = [
-        f"{key[0]} {key[2]}" if key[2].startswith("w/o") else SAME_METHOD.get(key, key[2]) for key in keys
-    ]
+    keep = [(key in SAME_METHOD or key[3] in _PLAIN) and not gone for key, gone in zip(keys, away, strict=True)]
+    renamed = [f"{key[0]} {key[2]}" if key[2].startswith("w/o") else SAME_METHOD.get(key, key[2]) for key in keys]
     return rows.assign(method=renamed, setting="")[keep]
 
 
@@ -209,12 +195,8 @@ FIVE_SETS = (CUHK, VIPER, CAVIAR, MARKET, DUKE)
 Compute = Callable[[Published], float]
 
 
-def _gain(
-    table: str, dataset: str, method: str, over: str, metric: str = "rank1", setting: str = ""
-) -> Compute:
-    return lambda cell: (
-        cell(table, method, dataset, metric, setting) - cell(table, over, dataset, metric, setting)
-    )
+def _gain(table: str, dataset: str, method: str, over: str, metric: str = "rank1", setting: str = "") -> Compute:
+    return lambda cell: cell(table, method, dataset, metric, setting) - cell(table, over, dataset, metric, setting)
 
 
 def _gains(pick: Callable, table: str, datasets: tuple[str, ...], method: str, over: str) -> Compute:
@@ -249,8 +231,7 @@ def _unseen_cost(rate: str, neighbours: tuple[str, str]) -> Compute:
 def _reduction(identity: int) -> Compute:
     def compute(cell: Published) -> float:
         before, after = (
-            cell("Table 7", "VPFA", MARKET, f"distance_{when}", f"identity={identity}")
-            for when in ("before", "after")
+            cell("Table 7", "VPFA", MARKET, f"distance_{when}", f"identity={identity}") for when in ("before", "after")
         )
         return 100 * (before - after) / before
 
@@ -259,10 +240,7 @@ def _reduction(identity: int) -> Compute:
 
 def _firsts(cell: Published) -> float:
     def alone(dataset: str, metric: str) -> bool:
-        return (
-            cell("Table 3", "VPFA", dataset, metric)
-            > cell.others("Table 3", dataset, metric, ("VPFA",)).max()
-        )
+        return cell("Table 3", "VPFA", dataset, metric) > cell.others("Table 3", dataset, metric, ("VPFA",)).max()
 
     return sum(alone(d, "rank5") and alone(d, "rank10") for d in (MARKET, CUHK, VIPER, CAVIAR))
 

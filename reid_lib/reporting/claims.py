@@ -132,9 +132,7 @@ def close(a: Cell, b: Cell, within: float) -> Check:
         if first is None or second is None:
             return greater(a, b)(rows)
         gap, half = abs(first.value - second.value), hypot(_half(first), _half(second))
-        verdict = (
-            "holds" if gap + half <= within + 1e-9 else "fails" if gap - half > within else "inconclusive"
-        )
+        verdict = "holds" if gap + half <= within + 1e-9 else "fails" if gap - half > within else "inconclusive"
         return Verdict(verdict, f"{a}: {_show(first)}; {b}: {_show(second)}; at most {within:g} apart")
 
     return check
@@ -154,9 +152,7 @@ def gains_more(first: tuple[Cell, Cell], second: tuple[Cell, Cell]) -> Check:
         a, b, c, d = found
         gap, half = (b.value - a.value) - (d.value - c.value), hypot(*(_half(row) for row in found))
         verdict = "holds" if gap > half else "fails" if gap < -half or half == 0 else "inconclusive"
-        return Verdict(
-            verdict, f"{b.value - a.value:+.4g} ({first[1]}) against {d.value - c.value:+.4g} ({second[1]})"
-        )
+        return Verdict(verdict, f"{b.value - a.value:+.4g} ({first[1]}) against {d.value - c.value:+.4g} ({second[1]})")
 
     return check
 
@@ -168,9 +164,7 @@ def above(cell: Cell, level: float) -> Check:
         rows = rows[(rows.method == cell.method) & (rows.metric == cell.metric) & rows.value.notna()]
         rows = rows[rows.setting == cell.setting] if cell.setting else rows
         limit = pd.Series({"value": level, "low": float("nan"), "high": float("nan")})
-        found = [
-            Verdict(compare(row, limit, 0), f"{row.setting}: {_show(row)}") for _, row in rows.iterrows()
-        ]
+        found = [Verdict(compare(row, limit, 0), f"{row.setting}: {_show(row)}") for _, row in rows.iterrows()]
         return _join(found) if found else Verdict("not measured", f"no row for ({cell})")
 
     return check
@@ -180,16 +174,12 @@ def everywhere(a: str, b: str, metric: str, lower: bool = False) -> Check:
     """Method a is larger (lower) than method b in every setting that both have."""
 
     def check(rows: pd.DataFrame) -> Verdict:
-        of = {
-            method: list(rows[(rows.method == method) & (rows.metric == metric)].setting) for method in (a, b)
-        }
+        of = {method: list(rows[(rows.method == method) & (rows.metric == metric)].setting) for method in (a, b)}
         shared = [setting for setting in of[a] if setting in of[b]]
         if not shared:
             return Verdict("not measured", f"no setting in which both {a} and {b} have {metric}")
         judge = less if lower else greater
-        return all_of(*(judge(Cell(a, setting, metric), Cell(b, setting, metric)) for setting in shared))(
-            rows
-        )
+        return all_of(*(judge(Cell(a, setting, metric), Cell(b, setting, metric)) for setting in shared))(rows)
 
     return check
 
@@ -226,17 +216,13 @@ def judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
     if rows.empty:
         where = f" on {', '.join(claim.datasets)}" if claim.datasets else ""
         return Verdict("not measured", f"no rows of {claim.artefact}{where}")
-    parts = {
-        name: claim.check(part.reset_index(drop=True)) for name, part in rows.groupby("dataset", sort=False)
-    }
+    parts = {name: claim.check(part.reset_index(drop=True)) for name, part in rows.groupby("dataset", sort=False)}
     measured = {name: part for name, part in parts.items() if part.verdict != "not measured"} or parts
     joined = _join(list(measured.values()))
     if len(measured) == 1:
         return joined
     decisive = [f"{name}: {part.detail}" for name, part in measured.items() if part.verdict == joined.verdict]
-    return Verdict(
-        joined.verdict, "; ".join(decisive) if joined.verdict != "holds" else f"on {', '.join(measured)}"
-    )
+    return Verdict(joined.verdict, "; ".join(decisive) if joined.verdict != "holds" else f"on {', '.join(measured)}")
 
 
 def evaluate(rows: pd.DataFrame, claims: Sequence[Claim] | None = None) -> pd.DataFrame:
@@ -293,14 +279,10 @@ def _others(rows: pd.DataFrame, cell: Cell, but: Sequence[str]) -> list[Cell]:
 
 def _against_settings(cell: Cell, compare: Callable[[Cell, Cell], Check]) -> Check:
     def check(rows: pd.DataFrame) -> Verdict:
-        chosen = rows[
-            (rows.method == cell.method) & (rows.metric == cell.metric) & (rows.setting != cell.setting)
-        ]
+        chosen = rows[(rows.method == cell.method) & (rows.metric == cell.metric) & (rows.setting != cell.setting)]
         if chosen.empty:
             return Verdict("not measured", f"no other setting than ({cell})")
-        return all_of(
-            *(compare(cell, Cell(cell.method, setting, cell.metric)) for setting in chosen.setting)
-        )(rows)
+        return all_of(*(compare(cell, Cell(cell.method, setting, cell.metric)) for setting in chosen.setting))(rows)
 
     return check
 
@@ -321,9 +303,7 @@ def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
 def _cadnet() -> list[Claim]:
     full, f_only, g_only = (Cell(name) for name in ("CAD-Net", "CAD-Net (f only)", "CAD-Net (g only)"))
     seen, unseen = "seen r in {2,3,4}", "unseen r=8"
-    no_di, no_df, no_rec, no_cls = (
-        Cell(f"w/o {loss}") for loss in ("L_adv^DI", "L_adv^DF", "L_rec", "L_cls")
-    )
+    no_di, no_df, no_rec, no_cls = (Cell(f"w/o {loss}") for loss in ("L_adv^DI", "L_adv^DF", "L_rec", "L_cls"))
     return [
         Claim(
             "cadnet",
@@ -365,10 +345,7 @@ def _cadnet() -> list[Claim]:
             "At r = 8, unseen: best SSIM, PSNR, LPIPS and Rank-1",
             "4.5",
             all_of(
-                *(
-                    best(Cell("CAD-Net", unseen, m), lowest=m == "lpips")
-                    for m in ("ssim", "psnr", "lpips", "rank1")
-                )
+                *(best(Cell("CAD-Net", unseen, m), lowest=m == "lpips") for m in ("ssim", "psnr", "lpips", "rank1"))
             ),
         ),
         Claim("cadnet", "Table 3", "Removing any loss lowers Rank-1", "4.6", best(full)),
@@ -391,12 +368,7 @@ def _cadnet() -> list[Claim]:
             "Table 3",
             "Without L_cls images are still recovered (SSIM above that without L_adv^DF or L_rec)",
             "4.6",
-            all_of(
-                *(
-                    greater(Cell(no_cls.method, "", "ssim"), Cell(o.method, "", "ssim"))
-                    for o in (no_df, no_rec)
-                )
-            ),
+            all_of(*(greater(Cell(no_cls.method, "", "ssim"), Cell(o.method, "", "ssim")) for o in (no_df, no_rec))),
         ),
     ]
 
@@ -440,9 +412,7 @@ def _lrar() -> list[Claim]:
             "Table III",
             "One model per resolution < end-to-end < progressive",
             "V-E.1",
-            ordered(
-                Cell("naive: one model per resolution"), Cell("LRAR (end-to-end)"), Cell("LRAR (progressive)")
-            ),
+            ordered(Cell("naive: one model per resolution"), Cell("LRAR (end-to-end)"), Cell("LRAR (progressive)")),
         ),
         Claim("lrar", "Table IV", "Both losses are needed", "V-E.3", best(Cell("LRAR"))),
         Claim(
@@ -465,11 +435,7 @@ def _lrar() -> list[Claim]:
             "Either neighbouring level does about as well (within 2 points of Rank-1)",
             "V-F",
             all_of(
-                *(
-                    close(Cell(m, a), Cell(m, b), 2)
-                    for m in ("progressive", "end-to-end")
-                    for a, b in assigned.values()
-                )
+                *(close(Cell(m, a), Cell(m, b), 2) for m in ("progressive", "end-to-end") for a, b in assigned.values())
             ),
         ),
         Claim(
@@ -503,15 +469,10 @@ def _intact() -> list[Claim]:
             "4.5 (4)",
             all_of(
                 greater(intact, sr_id),
-                *(
-                    less(Cell("INTACT", "", metric), Cell("SR + ID", "", metric))
-                    for metric in ("ssim", "psnr")
-                ),
+                *(less(Cell("INTACT", "", metric), Cell("SR + ID", "", metric)) for metric in ("ssim", "psnr")),
             ),
         ),
-        Claim(
-            "intact", "Table 3", "Each loss term adds: MSE+ID < +GAN < +Association", "4.6", ordered(*steps)
-        ),
+        Claim("intact", "Table 3", "Each loss term adds: MSE+ID < +GAN < +Association", "4.6", ordered(*steps)),
         Claim(
             "intact",
             "Table 3",

@@ -133,9 +133,7 @@ def available() -> list[tuple[str, str, str]]:
 def read_all() -> pd.DataFrame:
     """All measured rows (COLUMNS) with `folder_dataset`, the data set that the run was asked for."""
     frames = [read(*key).assign(folder_dataset=key[1]) for key in available()]
-    return (
-        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
-    )
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
 
 
 # --- write ----------------------------------------------------------------------------------------
@@ -347,9 +345,7 @@ def _git(*arguments: str) -> str | None:
     if root is None:
         return None
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=30
-        )
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -398,8 +394,7 @@ def _refuse(rows: pd.DataFrame, bad: pd.Series, what: str) -> None:
     if bad.any():
         number = int(bad.argmax())
         row = ", ".join(
-            f"{name}={rows.iloc[number][name]!r}"
-            for name in ("artefact", "method", "setting", "metric", *_NUMBERS)
+            f"{name}={rows.iloc[number][name]!r}" for name in ("artefact", "method", "setting", "metric", *_NUMBERS)
         )
         raise ResultsError(f"Row {number} ({row}) {what}; {int(bad.sum())} such row(s).")
 
@@ -408,13 +403,9 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, OSError) as error:
-        raise ResultsError(
-            f"{path} cannot be read as a table of results ({error}): restore or delete it."
-        ) from error
+        raise ResultsError(f"{path} cannot be read as a table of results ({error}): restore or delete it.") from error
     if tuple(frame.columns) != tuple(columns):
-        raise ResultsError(
-            f"{path} must have the columns {', '.join(columns)}; found {', '.join(frame.columns)}."
-        )
+        raise ResultsError(f"{path} must have the columns {', '.join(columns)}; found {', '.join(frame.columns)}.")
     try:
         for column in set(columns) & {*_NUMBERS, *_COUNTS}:
             frame[column] = pd.to_numeric(frame[column].replace("", None)).astype(
@@ -488,9 +479,7 @@ def replace_text(path: Path, text: str) -> None:
         os.replace(name, path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise ResultsError(
-            f"Could not write {path} ({error.strerror}); what was there before is unchanged."
-        ) from error
+        raise ResultsError(f"Could not write {path} ({error.strerror}); what was there before is unchanged.") from error
 
 
 @contextmanager

@@ -1,0 +1,234 @@
+"""Figures for the notebooks, in one style: colour-blind safe, and never told apart by colour alone."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), in an order in which neighbours also differ in lightness; yellow is left out on white.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CORRECT, INCORRECT = "#0072B2", "#D55E00"
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_STYLE = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 100,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+}
+
+
+class FigureError(ValueError):
+    """What was given cannot be drawn; the message says what was expected."""
+
+
+def save(figure: Figure, folder: Path, name: str) -> Path:
+    """Write <folder>/<name>.png, atomically and with the same bytes for the same figure. Returns its path.
+
+    `name` is an artefact's `stem` ("lrar_fig_4"). Raises FigureError when the folder cannot be written.
+    """
+    path = Path(folder) / f"{name}.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{name}-")
+        with os.fdopen(handle, "wb") as file:
+            # matplotlib would write its version into the file
+            figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except OSError as error:
+        raise FigureError(f"Cannot write {path} ({error.strerror}): make the folder writable.") from error
+    return path
+
+
+def image_grid(
+    images: np.ndarray,
+    rows: int,
+    columns: int,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    title: str = "",
+    height: float = 1.6,
+) -> Figure:
+    """rows x columns images, row by row, from uint8 (rows * columns, H, W, 3); `height` of a row in inches.
+
+    Raises FigureError for another shape or type, or the wrong number of labels.
+    """
+    images = _check_images(images)
+    for labels, count, what in ((row_labels, rows, "row"), (column_labels, columns, "column")):
+        if labels and len(labels) != count:
+            raise FigureError(f"Expected {count} {what} labels, found {len(labels)}: give one for each {what}.")
+    if len(images) != rows * columns:
+        raise FigureError(f"Expected {rows} x {columns} = {rows * columns} images, found {len(images)}.")
+    figure, axes = _image_axes(rows, columns, images.shape[1:3], height, bool(row_labels), title)
+    for axis, image in zip(axes.flat, images, strict=True):
+        _draw(axis, image)
+    _label(axes, row_labels, column_labels)
+    return figure
+
+
+def ranked_list(
+    queries: np.ndarray,
+    galleries: np.ndarray,
+    correct: np.ndarray,
+    row_labels: Sequence[str] = (),
+    title: str = "",
+    height: float = 1.6,
+) -> Figure:
+    """Queries with their best gallery images, nearest first.
+
+    `queries` uint8 (q, H, W, 3), `galleries` uint8 (q, k, H, W, 3), `correct` bool (q, k). A correct image
+    has a solid frame and a tick, an incorrect one a dashed frame and a cross. Raises FigureError for other
+    shapes.
+    """
+    queries, correct = _check_images(queries), np.asarray(correct)
+    galleries = np.asarray(galleries)
+    if galleries.shape != (len(queries), *correct.shape[1:2], *queries.shape[1:]) or len(correct) != len(queries):
+        raise FigureError(
+            f"Expected galleries (q, k, H, W, 3) and correct (q, k) for queries (q, H, W, 3); found "
+            f"{galleries.shape}, {correct.shape} and {queries.shape}."
+        )
+    count, depth = correct.shape
+    figure, axes = _image_axes(count, depth + 1, queries.shape[1:3], height, bool(row_labels), title)
+    for row in range(count):
+        _draw(axes[row, 0], queries[row])
+        for place in range(depth):
+            _draw(axes[row, place + 1], galleries[row, place])
+            _mark(axes[row, place + 1], bool(correct[row, place]))
+    _label(axes, row_labels, ["query", *(str(place + 1) for place in range(depth))])
+    return figure
+
+
+def curve_with_interval(
+    curves: Mapping[str, pd.DataFrame],
+    xlabel: str = "down-sampling rate r of the query",
+    ylabel: str = "Rank-1 (%)",
+    title: str = "",
+) -> Figure:
+    """One line per name with its 95 % band. Frames: index x; column value, and low and high if known."""
+    for name, frame in curves.items():
+        if "value" not in frame or ("low" in frame) != ("high" in frame):
+            raise FigureError(
+                f"Curve {name!r} needs the column value, and low and high together or neither; found "
+                f"{list(frame.columns)}."
+            )
+    with mpl.rc_context(_STYLE):
+        figure, axis = _axis(title, xlabel, ylabel)
+        for number, (name, frame) in enumerate(curves.items()):
+            x, look = frame.index.to_numpy(float), _look(number)
+            axis.plot(x, frame["value"].to_numpy(float), label=name, **look)
+            if "low" in frame:
+                band = frame["low"].to_numpy(float), frame["high"].to_numpy(float)
+                axis.fill_between(x, *band, color=look["color"], alpha=0.18, linewidth=0)
+        ticks = sorted({value for frame in curves.values() for value in frame.index.to_numpy(float)})
+        if len(ticks) <= 12:
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        _percent_axis(axis, ylabel)
+        if len(curves) > 1:
+            axis.legend()
+    return figure
+
+
+def cmc_curve(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """Cumulative match characteristic: for each name, Rank-1 ... Rank-K in percent, (K,)."""
+    for name, values in curves.items():
+        values = np.asarray(values, float)
+        if values.ndim != 1 or not len(values) or (np.diff(values) < -1e-9).any():
+            raise FigureError(f"CMC {name!r} must be one non-empty row of values that never fall.")
+    with mpl.rc_context(_STYLE):
+        figure, axis = _axis(title, "rank k", "queries with a match in the first k (%)")
+        for number, (name, values) in enumerate(curves.items()):
+            ranks = np.arange(1, len(values) + 1)
+            step = max(len(values) // 10, 1)
+            axis.plot(ranks, values, label=f"{name} (Rank-1 {values[0]:.1f})", markevery=step, **_look(number))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlim(left=0.5)
+        _percent_axis(axis, "%)")
+        axis.legend(loc="lower right")
+    return figure
+
+
+def bars(table: pd.DataFrame, ylabel: str = "Rank-1 (%)", title: str = "") -> Figure:
+    """Bars with their 95 % interval and value. Index: names; columns value and, if known, low and high."""
+    with mpl.rc_context(_STYLE):
+        figure, axis = _axis(title, "", ylabel)
+        values = table["value"].to_numpy(float)
+        error = np.vstack([values - table["low"], table["high"] - values]) if "low" in table else None
+        drawn = axis.bar([str(name) for name in table.index], values, yerr=error, capsize=4, color=OKABE_ITO[0])
+        axis.bar_label(drawn, fmt="%.1f", padding=2)
+        axis.tick_params(axis="x", rotation=20 if len(table) > 4 else 0)
+        axis.grid(visible=False, axis="x")
+        _percent_axis(axis, ylabel)
+    return figure
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _axis(title: str, xlabel: str, ylabel: str):
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.subplots()
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return figure, axis
+
+
+def _look(number: int) -> dict:
+    pick = number % len(OKABE_ITO)
+    return {"color": OKABE_ITO[pick], "marker": _MARKERS[pick], "linestyle": _LINES[pick], "markersize": 5}
+
+
+def _percent_axis(axis, label: str) -> None:
+    if label.endswith("%)"):
+        axis.set_ylim(0, 103)
+
+
+def _check_images(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise FigureError(f"Expected images as uint8 (n, H, W, 3), found {images.dtype} {images.shape}.")
+    return images
+
+
+def _image_axes(rows: int, columns: int, size: tuple[int, int], height: float, labelled: bool, title: str):
+    width = height * size[1] / size[0]
+    with mpl.rc_context(_STYLE):
+        # room for row labels on the left, for column labels and the title above
+        inches = (columns * width * 1.12 + 0.9 * labelled, rows * height * 1.08 + 0.3 + 0.3 * bool(title))
+        figure = Figure(figsize=inches, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        if title:
+            figure.suptitle(title)
+    return figure, axes
+
+
+def _draw(axis, image: np.ndarray) -> None:
+    axis.imshow(image, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _mark(axis, correct: bool) -> None:
+    colour = CORRECT if correct else INCORRECT
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=colour, linewidth=2.5, linestyle="-" if correct else (0, (3, 2)))
+    sign = "\N{CHECK MARK}" if correct else "\N{BALLOT X}"
+    box = {"facecolor": "white", "edgecolor": colour, "boxstyle": "round,pad=0.15"}
+    axis.text(0.95, 0.97, sign, transform=axis.transAxes, ha="right", va="top", fontsize=9, color=colour, bbox=box)
+
+
+def _label(axes: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    for axis, label in zip(axes[:, 0], rows, strict=False):
+        axis.set_ylabel(label, rotation=0, ha="right", va="center")
+    for axis, label in zip(axes[0], columns, strict=False):
+        axis.set_title(label, fontsize=10)

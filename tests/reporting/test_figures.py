@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from reid_lib.reporting import figures
+from reid_lib.reporting.figures import FigureError
+
+IMAGES = np.arange(4 * 8 * 4 * 3, dtype=np.uint8).reshape(4, 8, 4, 3)
+CURVE = pd.DataFrame({"value": [80, 60, 20], "low": [78, 57, 17], "high": [82, 63, 23]}, index=[1, 2, 4])
+
+
+def test_image_grid_shows_the_images_in_order():
+    figure = figures.image_grid(IMAGES, 2, 2, ["HR", "r = 4"], ["cam 1", "cam 2"], "title")
+    shown = [axis.images[0].get_array() for axis in figure.axes]
+    assert all((one == image).all() for one, image in zip(shown, IMAGES, strict=True))
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["cam 1", "cam 2"]
+    assert [figure.axes[i].get_ylabel() for i in (0, 2)] == ["HR", "r = 4"]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:3], (), "2 x 2 = 4 images, found 3"),
+        (IMAGES.astype(float), (), "uint8"),
+        (IMAGES.transpose(0, 3, 1, 2), (), "uint8 .n, H, W, 3"),
+        (IMAGES, ("one",), "2 row labels, found 1"),
+    ],
+)
+def test_image_grid_refuses(images, labels, message):
+    with pytest.raises(FigureError, match=message):
+        figures.image_grid(images, 2, 2, labels)
+
+
+def test_ranked_list_marks_are_not_by_colour_alone():
+    correct = np.array([[True, False, True]])
+    figure = figures.ranked_list(IMAGES[:1], IMAGES[None, 1:], correct, ["r = 2"])
+    signs = [axis.texts[0].get_text() for axis in figure.axes[1:]]
+    assert signs == ["✓", "✗", "✓"]
+    lines = [axis.spines["top"].get_linestyle() for axis in figure.axes[1:]]
+    assert lines[0] == lines[2] != lines[1]
+    assert [axis.get_title() for axis in figure.axes] == ["query", "1", "2", "3"]
+    with pytest.raises(FigureError, match="Expected galleries"):
+        figures.ranked_list(IMAGES[:1], IMAGES[None, 1:], correct[:, :2])
+
+
+def test_curves_differ_by_more_than_colour():
+    figure = figures.curve_with_interval({"HR only": CURVE, "HR + LR": CURVE[["value"]]})
+    axis = figure.axes[0]
+    assert axis.get_xlabel() == "down-sampling rate r of the query"
+    assert axis.get_ylabel() == "Rank-1 (%)"
+    looks = {(line.get_marker(), line.get_linestyle()) for line in axis.lines}
+    assert len(looks) == 2
+    assert len(axis.collections) == 1  # one band: the other has no interval
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["1", "2", "4"]
+    with pytest.raises(FigureError, match="low and high together"):
+        figures.curve_with_interval({"x": CURVE[["value", "low"]]})
+
+
+def test_cmc_curve():
+    figure = figures.cmc_curve({"plain": np.array([50.0, 75.0, 100.0])})
+    assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2, 3]
+    assert "Rank-1 50.0" in figure.axes[0].get_legend().get_texts()[0].get_text()
+    with pytest.raises(FigureError, match="never fall"):
+        figures.cmc_curve({"plain": np.array([50.0, 40.0])})
+
+
+def test_bars():
+    figure = figures.bars(CURVE.set_axis(["a", "b", "c"]))
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [80, 60, 20]
+
+
+def test_save_gives_the_same_bytes_twice(tmp_path):
+    paths = [
+        figures.save(
+            figures.curve_with_interval({"HR only": CURVE}), tmp_path / name, "baselines_fig_rank1_by_rate"
+        )
+        for name in ("a", "b")
+    ]
+    assert paths[0].name == "baselines_fig_rank1_by_rate.png"
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [paths[0].name]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FigureError, match="Cannot write"):
+        figures.save(figures.bars(CURVE), tmp_path / "file" / "x", "name")
+
+
+def test_colours_are_distinct():
+    assert len(set(figures.OKABE_ITO)) == len(figures.OKABE_ITO) == 7

@@ -1,0 +1,128 @@
+import pandas as pd
+import pytest
+
+from reid_lib.reporting import artefacts, results, tables
+
+ARTEFACT = artefacts.find("LRAR Table II")
+PAPER = {"IDE + Verif": 60.0, "w/o mask": 66.0, "mask + val": 70.0}
+
+
+def measured(dataset: str, values: dict = PAPER, half: float | None = 1.0, **changes) -> pd.DataFrame:
+    rows = [
+        {"method": m, "metric": "rank1", "value": v}
+        | ({} if half is None else {"low": v - half, "high": v + half})
+        for m, v in values.items()
+    ]
+    frame = pd.DataFrame(rows).assign(
+        paper="lrar", artefact="Table II", dataset=dataset, setting="", profile="demo", **changes
+    )
+    return results.check_rows(frame.reindex(columns=list(results.COLUMNS)))
+
+
+def rank1(comparison: tables.Comparison) -> pd.DataFrame:
+    return comparison.frame[comparison.frame.metric == "rank1"].set_index("method")
+
+
+def test_same_images_are_subtracted_and_judged():
+    values = {"IDE + Verif": 33.0, "w/o mask": 50.0, "w/o val": 60.0}
+    comparison = tables.compare(ARTEFACT, measured("caviar", values))
+    assert comparison.same_data
+    assert comparison.against == "CAVIAR"
+    found = rank1(comparison)
+    assert found.verdict.to_dict() == {
+        "IDE + Verif": "agrees",  # 33.2 lies in 33 +- 1
+        "w/o mask": "lower",
+        "w/o val": "higher",
+        "w/o val (end-to-end)": "not measured",
+        "mask + val": "not measured",
+    }
+    assert found.difference["w/o mask"] == pytest.approx(50 - 57.4)
+    assert "no difference" not in comparison.note
+    alone = rank1(tables.compare(ARTEFACT, measured("caviar", values, half=None)))
+    assert alone.verdict["w/o mask"] == "no interval"
+
+
+def test_other_images_are_never_subtracted():
+    comparison = tables.compare(ARTEFACT, measured("synth"))
+    assert not comparison.same_data
+    assert comparison.against == "MLR-CUHK03"
+    assert comparison.frame.difference.isna().all()
+    assert set(rank1(comparison).verdict) == {"other data", "not measured"}
+    assert "Measured on synth, published on MLR-CUHK03: other images" in comparison.note
+    assert "Profile demo" in comparison.note
+    assert "difference" not in " ".join(tables.wide(comparison).columns)
+    assert tables.compare(ARTEFACT, measured("synth-caviar")).against == "CAVIAR"
+    assert tables.compare(ARTEFACT, measured("synth"), against="CAVIAR").against == "CAVIAR"
+
+
+def test_the_note_of_the_data_set_is_shown():
+    comparison = tables.compare(ARTEFACT, measured("cuhk03"), note="CUHK03 at 128x64.")
+    assert comparison.same_data
+    assert "CUHK03 at 128x64." in comparison._repr_html_()
+    assert comparison._repr_markdown_().startswith("**CUHK03 at 128x64. Profile demo")
+
+
+def test_order_of_the_methods():
+    same = tables.order(tables.compare(ARTEFACT, measured("synth"))).set_index("metric")
+    assert same.loc["rank1"].tolist() == [3, 3, 0, 0]
+    wrong = {"IDE + Verif": 70.0, "w/o mask": 66.0, "mask + val": 66.5}
+    other = tables.order(tables.compare(ARTEFACT, measured("synth", wrong))).set_index("metric")
+    assert other.loc["rank1"].tolist() == [3, 0, 2, 1]
+
+
+def test_methods_that_the_paper_does_not_have_come_last():
+    comparison = tables.compare(ARTEFACT, measured("synth", PAPER | {"HR only": 50.0}))
+    assert comparison.frame.method.iloc[-1] == "HR only"
+    assert comparison.frame.verdict.iloc[-1] == "not published"
+    assert list(comparison.frame.method.unique()[:5]) == [
+        "IDE + Verif", "w/o mask", "w/o val", "w/o val (end-to-end)", "mask + val"
+    ]  # fmt: skip
+
+
+def test_several_seeds_are_merged_other_things_are_not():
+    seeds = pd.concat([measured("synth", half=None, seed=s) for s in (0, 1)], ignore_index=True)
+    assert rank1(tables.compare(ARTEFACT, seeds)).low["mask + val"] == 70.0
+    with pytest.raises(results.ResultsError, match="one dataset at a time"):
+        tables.compare(ARTEFACT, pd.concat([measured("synth"), measured("viper")]))
+    with pytest.raises(
+        results.ResultsError, match=r"no published numbers on 'synth': choose from \['CAVIAR'"
+    ):
+        tables.compare(ARTEFACT, measured("synth"), against="synth")
+
+
+def test_nothing_measured_shows_the_published_numbers():
+    comparison = tables.compare(ARTEFACT, measured("synth")[:0])
+    assert set(comparison.frame.verdict) == {"not measured"}
+    assert len(tables.wide(comparison)) == 5
+
+
+def test_reading_forms():
+    comparison = tables.compare(ARTEFACT, measured("caviar", {"mask + val": 63.0}))
+    line = tables.wide(comparison).set_index("method").loc["mask + val"]
+    assert line["Rank-1 published"] == "63.6"
+    assert line["Rank-1 measured"] == "63.0 [62.0, 64.0]"
+    assert line["Rank-1 difference"] == "-0.6 agrees"
+    frame = pd.DataFrame({"a <b>": ["x|y", "<script>"], "n": ["1.5", "-2"]})
+    assert "<th>a &lt;b&gt;</th>" in tables.to_html(frame)
+    assert "<script>" not in tables.to_html(frame)
+    assert "<td class=number>-2</td>" in tables.to_html(frame)
+    assert tables.to_markdown(frame).splitlines() == [
+        "| a <b> | n |",
+        "| --- | --- |",
+        "| x/y | 1.5 |",
+        "| <script> | -2 |",
+    ]
+    assert list(tables.measured_table(measured("synth")).columns) == ["method", "Rank-1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (63.649, "rank1", "63.6"),
+        (0.4826, "cca1", "0.483"),
+        (4424371.3, "speed", "4,424,371"),
+        (None, "map", ""),
+    ],
+)
+def test_numbers(value, metric, text):
+    assert tables.number(float("nan") if value is None else value, metric) == text
