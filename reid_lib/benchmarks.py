@@ -45,9 +45,7 @@ class Measurement:
         return f"{mark} {self.what:<58} {self.value:>10.1f} {self.unit:<14} ({self.bound})  {self.detail}"
 
 
-def seconds(
-    work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time
-) -> float:
+def seconds(work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time) -> float:
     """Return the smallest time of ``repeat`` calls of ``work``."""
     times = []
     for _ in range(repeat):
@@ -134,11 +132,7 @@ def baseline() -> list[Measurement]:
     memory = (
         []
         if not cuda
-        else [
-            _at_most(
-                "baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80
-            )
-        ]
+        else [_at_most("baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80)]
     )
     what = f"baseline, {profile} profile: share of the bare step's rate"
     return [
@@ -189,9 +183,7 @@ def _cuhk03() -> ReIDDataset | None:
 
 def _synthetic_jpegs(folder: Path) -> ReIDDataset:
     synthetic = load("synth", identities=100)
-    table = synthetic.table[["path", "pid", "camid"]].assign(
-        path=[f"{row:05d}.jpg" for row in range(len(synthetic))]
-    )
+    table = synthetic.table[["path", "pid", "camid"]].assign(path=[f"{row:05d}.jpg" for row in range(len(synthetic))])
     for source, target in zip(synthetic.table["path"], table["path"], strict=True):
         Image.fromarray(synthetic.read(source)).save(folder / target, quality=90)
     return ReIDDataset("synthetic-jpegs", table, synthetic.splits, synthetic.size, folder)
@@ -202,12 +194,8 @@ BENCHMARKS = {"ranking": ranking, "image_store": image_store, "synth": synth, "b
 
 def main() -> None:
     """Run the named benchmarks, or all, and print one line each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
     names = parser.parse_args().names or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

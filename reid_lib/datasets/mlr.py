@@ -53,13 +53,9 @@ class Trial:
                 camera that ``dataset`` does not have.
         """
         rows = pd.read_csv(path)
-        missing = [
-            c for c in ("dataset", "split", "trial", "role", "path", "pid", "camid", "rate") if c not in rows
-        ]
+        missing = [c for c in ("dataset", "split", "trial", "role", "path", "pid", "camid", "rate") if c not in rows]
         if missing:
-            raise DatasetError(
-                f"{path}: a trial needs the column {missing[0]}; write trials with Trial.to_csv"
-            )
+            raise DatasetError(f"{path}: a trial needs the column {missing[0]}; write trials with Trial.to_csv")
         if set(rows["dataset"]) != {dataset.name}:
             raise DatasetError(
                 f"{path}: expected a trial of {dataset.name}, found one of {', '.join(set(rows['dataset']))}"
@@ -67,9 +63,7 @@ class Trial:
         numbers = pd.Series(dataset.table.index, index=dataset.table["path"])
         absent = rows["path"][~rows["path"].isin(numbers.index)]
         if len(absent):
-            raise DatasetError(
-                f"{path}: {len(absent)} images are not in {dataset.name}, the first is {absent.iloc[0]}"
-            )
+            raise DatasetError(f"{path}: {len(absent)} images are not in {dataset.name}, the first is {absent.iloc[0]}")
         rows.index = pd.Index(numbers[rows["path"]].to_numpy())
         known = dataset.table.loc[rows.index]
         other = rows[(rows["pid"] != known["pid"]) | (rows["camid"] != known["camid"])]
@@ -198,14 +192,12 @@ def _single_shot(table: pd.DataFrame, generator: np.random.Generator) -> pd.Data
     return shuffled.drop_duplicates("pid").sort_values("pid")
 
 
-def _check_cameras(
-    dataset: ReIDDataset, test: pd.DataFrame, query: pd.DataFrame, others: pd.DataFrame
-) -> None:
+def _check_cameras(dataset: ReIDDataset, test: pd.DataFrame, query: pd.DataFrame, others: pd.DataFrame) -> None:
     pids = set(test["pid"])
     lonely = sorted((pids - set(query["pid"])) | (pids - set(others["pid"])))
     if lonely:
         cameras = sorted(test[test["pid"] == lonely[0]]["camid"].unique().tolist())
         raise DatasetError(
-            f"{dataset.name}: {len(lonely)} of {len(pids)} test identities are not seen by both the LR camera and another "
-            f"one, the first is identity {lonely[0]} (cameras {cameras}); leave such identities out of the split"
+            f"{dataset.name}: {len(lonely)} of {len(pids)} test identities are not seen by both the LR camera and "
+            f"another one, the first is identity {lonely[0]} (cameras {cameras}); leave such identities out of the split"
         )

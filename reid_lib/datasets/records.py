@@ -181,9 +181,7 @@ def check_images(dataset: ReIDDataset, progress: bool = True) -> pd.DataFrame:
             the rest.
     """
     bad = []
-    for path in tqdm(
-        dataset.table["path"], desc=f"{dataset.name}: checking", unit="image", disable=not progress
-    ):
+    for path in tqdm(dataset.table["path"], desc=f"{dataset.name}: checking", unit="image", disable=not progress):
         try:
             dataset.read(path)
         except DatasetError as error:
@@ -226,9 +224,7 @@ def match_names(name: str, folder: Path, pattern: str, example: str) -> list[re.
         DatasetError: the folder is missing or empty, or another name is not as expected.
     """
     if not folder.is_dir():
-        raise DatasetError(
-            f"{name}: expected the folder {folder}, found none; unpack the official archive again"
-        )
+        raise DatasetError(f"{name}: expected the folder {folder}, found none; unpack the official archive again")
     names = sorted(entry.name for entry in folder.iterdir())
     names = [n for n in names if not n.startswith(".") and n != "Thumbs.db" and not n.endswith(".txt")]
     matches = [re.fullmatch(pattern, n) for n in names]
@@ -239,9 +235,7 @@ def match_names(name: str, folder: Path, pattern: str, example: str) -> list[re.
             f"{wrong[0]}; move them elsewhere"
         )
     if not names:
-        raise DatasetError(
-            f"{name}: expected images in {folder}, found none; unpack the official archive again"
-        )
+        raise DatasetError(f"{name}: expected images in {folder}, found none; unpack the official archive again")
     return matches
 
 
@@ -278,8 +272,7 @@ def check_counts(name: str, table: pd.DataFrame, images: int, identities: int, c
     ]
     if wrong:
         raise DatasetError(
-            f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an "
-            "empty folder"
+            f"{name} is not complete: {'; '.join(wrong)}. Unpack the official archive again, into an empty folder"
         )
 
 
@@ -293,9 +286,7 @@ def _split_column(table: pd.DataFrame, split: Split) -> pd.Series:
 def _check_table(name: str, table: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in table]
     if missing:
-        raise DatasetError(
-            f"{name}: the table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
-        )
+        raise DatasetError(f"{name}: the table needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
     if table.empty:
         raise DatasetError(f"{name}: expected at least one image, found none")
     for column in ("pid", "camid"):
@@ -303,9 +294,7 @@ def _check_table(name: str, table: pd.DataFrame) -> None:
             raise DatasetError(f"{name}: column {column} must hold integers, found {table[column].dtype}")
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
-        raise DatasetError(
-            f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}"
-        )
+        raise DatasetError(f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}")
 
 
 def _check_split(name: str, table: pd.DataFrame, split: Split) -> None:

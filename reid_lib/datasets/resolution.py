@@ -65,7 +65,7 @@ def downsample(images: torch.Tensor, size: tuple[int, int], kernel: str = "bicub
 
 
 def upsample(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize uint8 images (N, C, h, w) to a larger ``size`` = (H, W) with bilinear interpolation; uint8 (N, C, H, W)."""
+    """Resize uint8 images (N, C, h, w) to a larger ``size`` = (H, W), bilinearly; uint8 (N, C, H, W)."""
     _check_images(images)
     return _resize(images, size, "bilinear")
 
@@ -122,11 +122,7 @@ def _overlap(n_in: int, n_out: int, scale: float) -> np.ndarray:
 
 def _check_images(images: torch.Tensor) -> None:
     if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
-        found = (
-            f"{images.dtype} {tuple(images.shape)}"
-            if isinstance(images, torch.Tensor)
-            else type(images).__name__
-        )
+        found = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, torch.Tensor) else type(images).__name__
         raise ValueError(f"images must be a uint8 tensor (N, C, H, W), found {found}")
 
 

@@ -50,9 +50,7 @@ def _draw_images(places: np.ndarray, k: int, draw: np.random.Generator) -> np.nd
     return np.concatenate(rounds)[:k]
 
 
-def augment(
-    images: torch.Tensor, generator: torch.Generator, pad: int = 10, flip: float = 0.5
-) -> torch.Tensor:
+def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 10, flip: float = 0.5) -> torch.Tensor:
     """Pad with zeros and crop at a random place, and flip some images; all of a batch at once, on its device.
 
     Args:
@@ -68,15 +66,10 @@ def augment(
     offset = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
     flipped = torch.rand(n, generator=generator) < flip
     rows = offset[0, :, None] + torch.arange(height)
-    columns = (
-        torch.where(flipped[:, None], torch.arange(width - 1, -1, -1), torch.arange(width))
-        + offset[1, :, None]
-    )
+    columns = torch.where(flipped[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + offset[1, :, None]
     rows, columns = (places.to(images.device, non_blocking=True) for places in (rows, columns))
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
-    chosen = padded[
-        torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]
-    ]
+    chosen = padded[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return chosen.permute(0, 3, 1, 2)
 
 

@@ -81,9 +81,7 @@ def rank_metrics(
             below 1, or no query with a positive.
     """
     distances = _tensor(distances)
-    query_pids, gallery_pids = (
-        _tensor(pids).to(distances.device).long() for pids in (query_pids, gallery_pids)
-    )
+    query_pids, gallery_pids = (_tensor(pids).to(distances.device).long() for pids in (query_pids, gallery_pids))
     _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids), ranks)
     columns, valid, removed = _same_identity(query_pids, gallery_pids, query_camids, gallery_camids)
     own = distances.gather(1, columns)  # (n_query, P): distances to all gallery images of the query's person
@@ -124,9 +122,7 @@ def _same_identity(
     columns = order[place.clamp(max=len(order) - 1)]
     if query_camids is None:
         return columns, same, torch.zeros_like(same)
-    query_camids, gallery_camids = (
-        _tensor(camids).to(order.device) for camids in (query_camids, gallery_camids)
-    )
+    query_camids, gallery_camids = (_tensor(camids).to(order.device) for camids in (query_camids, gallery_camids))
     removed = same & (gallery_camids[columns] == query_camids[:, None])
     return columns, same & ~removed, removed
 
@@ -171,28 +167,18 @@ def _check_ranking(
     expected = (len(query_pids), len(gallery_pids))
     if tuple(distances.shape) != expected or 0 in expected:
         raise ValueError(
-            f"distances must have one row per query and one column per gallery image, expected {expected}, each at least "
-            f"1, found {tuple(distances.shape)}"
+            f"distances must have one row per query and one column per gallery image, expected {expected}, each at "
+            f"least 1, found {tuple(distances.shape)}"
         )
     if (camids[0] is None) != (camids[1] is None):
-        raise ValueError(
-            "give query_camids and gallery_camids together, or neither (then nothing is removed)"
-        )
+        raise ValueError("give query_camids and gallery_camids together, or neither (then nothing is removed)")
     if camids[0] is not None and (len(camids[0]), len(camids[1])) != expected:
-        raise ValueError(
-            f"camera ids must be as many as images, expected {expected}, found {tuple(map(len, camids))}"
-        )
+        raise ValueError(f"camera ids must be as many as images, expected {expected}, found {tuple(map(len, camids))}")
     if len(ranks) == 0 or min(ranks) < 1:
         raise ValueError(f"ranks must be integers >= 1, at least one, found {tuple(ranks)}")
-    if (
-        not torch.stack([bound for block in distances.split(256) for bound in block.aminmax()])
-        .isfinite()
-        .all()
-    ):
+    if not torch.stack([bound for block in distances.split(256) for bound in block.aminmax()]).isfinite().all():
         bad = sum(int((~block.isfinite()).sum()) for block in distances.split(256))
-        raise ValueError(
-            f"{bad} of {distances.numel()} distances are NaN or infinite: look for NaN in the embeddings"
-        )
+        raise ValueError(f"{bad} of {distances.numel()} distances are NaN or infinite: look for NaN in the embeddings")
 
 
 @dataclass(frozen=True)
@@ -201,7 +187,7 @@ class Evaluation:
 
     Attributes:
         per_trial: one row per trial, columns ``rank1``, ..., ``map``, in percent.
-        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval, see `summarise`) and ``trials``.
+        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval) and ``trials``: see `summarise`.
     """
 
     per_trial: pd.DataFrame
@@ -219,9 +205,7 @@ def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
     for metric, values in per_trial.items():
         low, high = t_interval(values) if len(values) > 1 else (np.nan, np.nan)
         rows[metric] = (values.mean(), max(low, 0.0), min(high, 100.0), len(values))
-    return pd.DataFrame.from_dict(
-        rows, orient="index", columns=["mean", "low", "high", "trials"]
-    ).rename_axis("metric")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
 
 
 def evaluate(
@@ -251,12 +235,7 @@ def evaluate(
     if len({id(trial.dataset) for trial in trials}) != 1:
         raise ValueError("evaluate needs at least one trial, and all trials of the same data set object")
     store = open_store(trials[0].dataset)
-    queries = (
-        pd.concat([trial.query["rate"] for trial in trials])
-        .rename_axis("row")
-        .reset_index()
-        .drop_duplicates()
-    )
+    queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
     queries = queries.sort_values(["rate", "row"]).reset_index(drop=True)
     gallery_rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
     total = len(queries) + len(gallery_rows)
@@ -270,25 +249,19 @@ def evaluate(
         g = _tensor(np.searchsorted(gallery_rows, trial.gallery.index))
         distances = matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
         scores.append(
-            rank_metrics(
-                distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks
-            )
+            rank_metrics(distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks)
         )
     per_trial = pd.DataFrame(scores)
     return Evaluation(per_trial, summarise(per_trial))
 
 
-def evaluate_settings(
-    matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any
-) -> dict[str, Evaluation]:
+def evaluate_settings(matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any) -> dict[str, Evaluation]:
     """Evaluate several settings (`mlr.settings`) at once: an image that they share is embedded once.
 
     ``options`` are those of `evaluate`.
     """
     names = [name for name, trials in settings.items() for _ in trials]
-    together = evaluate(
-        matcher, [trial for trials in settings.values() for trial in trials], **options
-    ).per_trial
+    together = evaluate(matcher, [trial for trials in settings.values() for trial in trials], **options).per_trial
     parts = {name: together[[n == name for n in names]].reset_index(drop=True) for name in settings}
     return {name: Evaluation(part, summarise(part)) for name, part in parts.items()}
 

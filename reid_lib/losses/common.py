@@ -22,9 +22,7 @@ def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
     features = features.float()
     squares = features.square().sum(1)
     squared = squares[:, None] + squares - 2 * features @ features.T
-    itself = torch.eye(
-        len(features), dtype=torch.bool, device=features.device
-    )  # where rounding would leave a rest
+    itself = torch.eye(len(features), dtype=torch.bool, device=features.device)  # where rounding would leave a rest
     return squared.masked_fill(itself, 0).clamp(min=1e-12).sqrt()
 
 

@@ -176,9 +176,7 @@ class PerRateMatcher:
         """Embed each image by the model of its rate: (n, d + 1)."""
         models = self.model_of(rates)
         features = [(models == i).nonzero().squeeze(1) for i in range(len(self.matchers))]
-        parts = {
-            i: self.matchers[i].embed_gallery(images[rows]) for i, rows in enumerate(features) if len(rows)
-        }
+        parts = {i: self.matchers[i].embed_gallery(images[rows]) for i, rows in enumerate(features) if len(rows)}
         width = next(iter(parts.values())).shape[1]
         embedding = torch.empty(len(images), width + 1, device=images.device)
         for i, part in parts.items():
@@ -189,8 +187,7 @@ class PerRateMatcher:
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
         """Embed each image by every model, at that model's rate: (n, models, d)."""
         versions = [
-            m.embed_gallery(degrade(images, r, self.kernel))
-            for r, m in zip(self.rates, self.matchers, strict=True)
+            m.embed_gallery(degrade(images, r, self.kernel)) for r, m in zip(self.rates, self.matchers, strict=True)
         ]
         return torch.stack(versions, dim=1)
 
@@ -250,17 +247,13 @@ def train(
     rows = dataset.part("train", split)
     pids = rows["pid"].to_numpy()
     labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
-    model = initialise(
-        lambda: Baseline(build_backbone(config, dataset.size), int(labels.max()) + 1), seed, device
-    )
+    model = initialise(lambda: Baseline(build_backbone(config, dataset.size), int(labels.max()) + 1), seed, device)
     optimizer = torch.optim.Adam(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda epoch: learning_rate_factor(config, epoch)
-    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
     if folder is not None:
         folder = run_folder(folder, f"baseline-seed{seed}", config, dataset.fingerprint(), split, seed)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}

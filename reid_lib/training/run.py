@@ -48,7 +48,7 @@ def pick_device() -> torch.device:
 
 
 def initialise(build: Callable[[], torch.nn.Module], seed: int, device: torch.device) -> torch.nn.Module:
-    """Build a network whose random start depends on ``seed`` alone, and put it on ``device`` in channels-last layout."""
+    """Build a network whose random start depends on ``seed`` alone; put it on ``device`` in channels-last layout."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, "initialise").initial_seed())
         network = build()
@@ -116,9 +116,7 @@ class Run:
     def epochs(self, n: int) -> Iterator[int]:
         """Yield the epochs that are left; after each, write history and checkpoint."""
         first = self._resume()
-        with tqdm(
-            total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False
-        ) as bar:
+        with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False) as bar:
             for self.epoch in range(first, n):
                 self.generator = torch_generator(self.seed, "epoch", self.epoch)
                 torch.manual_seed(self.generator.initial_seed())  # dropout and the like
@@ -126,23 +124,18 @@ class Run:
                 yield self.epoch
                 self._check_finite(0)
                 seconds = time.perf_counter() - started
-                means = {
-                    name: torch.stack([t[name] for t in self._terms]).mean().item() for name in self._terms[0]
-                }
+                means = {name: torch.stack([t[name] for t in self._terms]).mean().item() for name in self._terms[0]}
                 speed = {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds, 1)}
                 self.history.append({"epoch": self.epoch, **means, **speed})
                 self._save()
                 bar.update()
                 bar.set_postfix(
-                    {name: f"{value:.3g}" for name, value in means.items()}
-                    | {"img/s": round(self._images / seconds)}
+                    {name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(self._images / seconds)}
                 )
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """Yield the batches of the epoch with a progress bar."""
-        yield from tqdm(
-            batches, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False
-        )
+        yield from tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where it is safe; float32 elsewhere."""

@@ -28,9 +28,7 @@ def test_a_trial_follows_the_protocol(cameras: int) -> None:
         lr_camera = trial.query.groupby("pid")["camid"].unique()
         assert (lr_camera.map(len) == 1).all()  # the images of one camera are the queries
         assert len(trial.query) == 10 * 3  # all of them
-        assert (
-            trial.gallery["camid"].to_numpy() != lr_camera[trial.gallery["pid"]].map(min).to_numpy()
-        ).all()
+        assert (trial.gallery["camid"].to_numpy() != lr_camera[trial.gallery["pid"]].map(min).to_numpy()).all()
         assert set(trial.query["rate"]) == {2, 3, 4}
         for table in (trial.query, trial.gallery):
             assert dataset.table.loc[table.index, "path"].equals(table["path"])
@@ -126,9 +124,7 @@ def test_csv_round_trip(tmp_path: Path) -> None:
         ("rate", None, "needs the column rate"),
     ],
 )
-def test_a_trial_of_something_else_is_refused(
-    tmp_path: Path, column: str, value: object, message: str
-) -> None:
+def test_a_trial_of_something_else_is_refused(tmp_path: Path, column: str, value: object, message: str) -> None:
     dataset, path = small_dataset(), tmp_path / "trial.csv"
     trials(dataset, n=1)[0].to_csv(path)
     rows = pd.read_csv(path)

@@ -15,9 +15,7 @@ PILLOW = {
 
 
 def random_images(n: int, height: int = 48, width: int = 24) -> torch.Tensor:
-    return torch.randint(
-        0, 256, (n, 3, height, width), generator=torch_generator(0, "images"), dtype=torch.uint8
-    )
+    return torch.randint(0, 256, (n, 3, height, width), generator=torch_generator(0, "images"), dtype=torch.uint8)
 
 
 def slow_resize(image: np.ndarray, size: tuple[int, int], kernel: str) -> np.ndarray:
@@ -54,9 +52,7 @@ def test_downsample_equals_the_definition(kernel: str) -> None:
     image = random_images(1, 26, 14)[0, 0]
     slow = slow_resize(image.numpy(), (8, 4), kernel)
     fast = downsample(image[None, None], (8, 4), kernel)[0, 0].double().numpy()
-    assert (
-        np.abs(fast - np.clip(slow, 0, 255)).max() <= 0.5 + 0.05
-    )  # 0.5 is the rounding to whole grey levels
+    assert np.abs(fast - np.clip(slow, 0, 255)).max() <= 0.5 + 0.05  # 0.5 is the rounding to whole grey levels
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -55,9 +55,6 @@ def test_identity_loss_equals_the_definition() -> None:
     logits = torch.randn(5, 4, generator=torch_generator(2, "logits"))
     labels = [0, 3, 1, 1, 2]
     expected = np.mean(
-        [
-            -math.log(math.exp(r[i]) / sum(map(math.exp, r)))
-            for r, i in zip(logits.tolist(), labels, strict=True)
-        ]
+        [-math.log(math.exp(r[i]) / sum(map(math.exp, r))) for r, i in zip(logits.tolist(), labels, strict=True)]
     )
     assert identity_loss(logits, torch.tensor(labels)).item() == pytest.approx(expected, rel=1e-5)

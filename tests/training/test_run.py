@@ -47,9 +47,7 @@ def train(
                 raise Killed
             x = torch.randn(16, 4, generator=run.generator)
             loss = (network(x) - x.sum(1, keepdim=True)).square().mean()
-            run.step(
-                optimizer, {"fit": loss * (float("nan") if epoch == poison and step == 3 else 1)}, images=16
-            )
+            run.step(optimizer, {"fit": loss * (float("nan") if epoch == poison and step == 3 else 1)}, images=16)
         scheduler.step()
     return network.state_dict(), run.history
 
@@ -82,9 +80,7 @@ def test_seed_decides_the_start_and_the_draws() -> None:
     assert not same(train(None)[0], train(None, seed=1)[0])
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     undisturbed, _ = train(tmp_path)
     last = tmp_path / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
