@@ -45,9 +45,7 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
     known = [option for option in inspect.signature(LOADERS[name]).parameters if option != "root"]
     for option in options:
         if option not in known:
-            raise DatasetError(
-                f"{name} has no option {option!r}{_nearest(option, known)}; it has {', '.join(known)}"
-            )
+            raise DatasetError(f"{name} has no option {option!r}{_nearest(option, known)}; it has {', '.join(known)}")
     return LOADERS[name](root=root, **options)
 
 

@@ -21,9 +21,7 @@ SOURCE = (
 )
 
 
-def caviar(
-    root: str | Path | None = None, partition: str | Path | None = None, check: bool = True
-) -> ReIDDataset:
+def caviar(root: str | Path | None = None, partition: str | Path | None = None, check: bool = True) -> ReIDDataset:
     """Load CAVIAR4REID in its official layout, ``PPPPIII.jpg``.
 
     The table is sorted by pid and image; pid = PPPP; III 001-010 is the near camera (camid 1), 011-020 the

@@ -94,9 +94,7 @@ def _splits(table: pd.DataFrame, partition: str | Path | None) -> tuple[pd.DataF
         return table, read_testsets(partition, pids)
     role = read_new_protocol(partition, pd.MultiIndex.from_frame(table[["pid", "index"]]))
     table = table.assign(role=role.to_numpy())
-    train, test = (
-        set(table["pid"][(table["role"] == "train") == part]) & set(pids) for part in (True, False)
-    )
+    train, test = (set(table["pid"][(table["role"] == "train") == part]) & set(pids) for part in (True, False))
     return table, (Split(tuple(sorted(train)), tuple(sorted(test))),)
 
 
@@ -121,9 +119,7 @@ class MatReader:
                 cells = file[file[boxes][0, pair - 1]]
                 pixels = file[cells[number - 1, person - 1]][:].T  # MATLAB's order is the other way round
         except (OSError, KeyError, ValueError, IndexError) as error:
-            raise DatasetError(
-                f"image cannot be read: {path} in {self.file} ({error}); get the file again"
-            ) from None
+            raise DatasetError(f"image cannot be read: {path} in {self.file} ({error}); get the file again") from None
         return fit(Image.fromarray(pixels), size)
 
 
@@ -136,16 +132,12 @@ def _mat(root: Path, boxes: str) -> tuple[list[tuple], MatReader]:
     try:
         with h5py.File(path) as file:
             for pair, reference in enumerate(file[boxes][0], 1):
-                cells = file[reference][
-                    :
-                ]  # (10, persons) of references; an empty cell has fewer than 3 dimensions
+                cells = file[reference][:]  # (10, persons) of references; an empty cell has fewer than 3 dimensions
                 for person, number in np.ndindex(cells.shape[::-1]):
                     if file[cells[number, person]].ndim == 3:
                         rows.append(_row(f"{boxes}/", pair, person + 1, number + 1, ""))
     except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"cuhk03: {path} cannot be read as cuhk-03.mat ({error}); get the file again"
-        ) from None
+        raise DatasetError(f"cuhk03: {path} cannot be read as cuhk-03.mat ({error}); get the file again") from None
     return rows, MatReader(path)
 
 
@@ -173,9 +165,7 @@ def _flat(root: Path, boxes: str) -> tuple[list[tuple], None]:
     for match in match_names("cuhk03", root, r"(\d{4})_(0\d)\.jpg", "0000_00.jpg"):
         pid, index = int(match[1]), int(match[2])
         if pid >= first[-1]:
-            raise DatasetError(
-                f"cuhk03: expected identities 0000 to {first[-1] - 1}, found {root / match[0]}"
-            )
+            raise DatasetError(f"cuhk03: expected identities 0000 to {first[-1] - 1}, found {root / match[0]}")
         rows.append((match[0], pid, 1 + (index >= 5), int(np.searchsorted(first, pid, side="right")), index))
     return rows, None
 

@@ -54,9 +54,7 @@ class ImageStore:
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(
-                f"image numbers run from 0 to {len(self) - 1}, found {rows.min()} to {rows.max()}"
-            )
+            raise IndexError(f"image numbers run from 0 to {len(self) - 1}, found {rows.min()} to {rows.max()}")
         taken = np.empty((len(rows), *self.images.shape[1:]), np.uint8)
         np.take(self.images, rows, axis=0, out=taken, mode="clip")  # any other mode copies once more
         return torch.from_numpy(taken).permute(0, 3, 1, 2).contiguous()
@@ -82,9 +80,7 @@ def open_store(dataset: ReIDDataset, cache: str | Path | None = None) -> ImageSt
         _build(dataset, path, shape)
         images = _open(path, shape)
     if images is None:
-        raise OSError(
-            errno.EIO, f"the image store {path} was damaged while it was written; try another REID_LIB_CACHE"
-        )
+        raise OSError(errno.EIO, f"the image store {path} was damaged while it was written; try another REID_LIB_CACHE")
     return ImageStore(path, images)
 
 

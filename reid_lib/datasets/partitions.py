@@ -88,7 +88,8 @@ def read_new_protocol(path: str | Path, keys: pd.Index) -> pd.Series:
         DatasetError: the file is missing, is something else, or names other images than the data set has.
     """
     with _reading(path, "cuhk03_new_protocol_config_detected.mat or ..._labeled.mat"):
-        config = loadmat(path, squeeze_me=True)
+        with open(path, "rb") as file:
+            config = loadmat(file, squeeze_me=True)
         files = [str(file) for file in config["filelist"]]
         roles = pd.Series("", index=pd.MultiIndex.from_tuples([_key(file) for file in files]))
         for role in ("train", "query", "gallery"):

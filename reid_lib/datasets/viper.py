@@ -21,9 +21,7 @@ SOURCE = (
 )
 
 
-def viper(
-    root: str | Path | None = None, partition: str | Path | None = None, check: bool = True
-) -> ReIDDataset:
+def viper(root: str | Path | None = None, partition: str | Path | None = None, check: bool = True) -> ReIDDataset:
     """Load VIPeR in its official layout, ``cam_a/PPP_ANGLE.bmp`` and ``cam_b/PPP_ANGLE.bmp``.
 
     The table is sorted by pid and camid; pid = PPP, camid 1 = cam_a, 2 = cam_b. Ten splits, 316 identities
@@ -45,9 +43,7 @@ def viper(
     for camid, camera in ((1, "cam_a"), (2, "cam_b")):
         matches = match_names("viper", root / camera, r"(\d{3})_\d{1,3}\.bmp", "000_45.bmp")
         rows += [(f"{camera}/{match[0]}", int(match[1]), camid) for match in matches]
-    table = pd.DataFrame(rows, columns=["path", "pid", "camid"]).sort_values(
-        ["pid", "camid"], ignore_index=True
-    )
+    table = pd.DataFrame(rows, columns=["path", "pid", "camid"]).sort_values(["pid", "camid"], ignore_index=True)
     if check:
         check_counts("viper", table, images=1264, identities=632, cameras=2)
     _check_pairs(table)

@@ -1,0 +1,31 @@
+import pytest
+
+from reid_lib.datasets import NAMES, load
+from reid_lib.datasets.records import DatasetError
+
+
+def test_the_synthetic_sets_load_without_a_folder() -> None:
+    assert load("synth", identities=24).name == "synth"
+    assert load("synth-caviar", identities=24).genuine_lr_camid == 2
+    assert set(load("synth-thermal", identities=24).table["modality"]) == {"visible", "thermal"}
+
+
+def test_an_unknown_name_lists_the_known_ones_and_the_nearest() -> None:
+    with pytest.raises(DatasetError, match=r"unknown data set 'vipr' \(did you mean 'viper'\?\).*") as error:
+        load("vipr")
+    assert all(name in str(error.value) for name in NAMES)
+    with pytest.raises(DatasetError, match="unknown data set '7'; known are viper"):
+        load("7")
+
+
+def test_an_unknown_option_lists_the_known_ones_and_the_nearest() -> None:
+    with pytest.raises(DatasetError, match=r"viper has no option 'partitions' \(did you mean 'partition'\?\); it has"):
+        load("viper", partitions="x.mat")
+
+
+@pytest.mark.parametrize("name", ["viper", "caviar", "cuhk03"])
+def test_a_benchmark_without_its_folder_says_what_is_expected_and_where_to_get_it(name: str, tmp_path) -> None:
+    with pytest.raises(DatasetError, match=f"{name}: expected root, the folder that holds .*given out by its authors"):
+        load(name)
+    with pytest.raises(DatasetError, match=r"there is no folder .*nowhere\. .*given out by its authors"):
+        load(name, tmp_path / "nowhere")
