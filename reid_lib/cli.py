@@ -239,9 +239,7 @@ class Readme:
         old = path.read_text(encoding="utf-8")
         new = readme_with_results(old)
         if self.check:
-            print(
-                "README.md is up to date" if new == old else "README.md is out of date: run `reid-lib readme`"
-            )
+            print("README.md is up to date" if new == old else "README.md is out of date: run `reid-lib readme`")
             return int(new != old)
         path.write_text(new, encoding="utf-8")
         return 0
@@ -265,8 +263,7 @@ COMMANDS = {
     ),
     "verify": (
         Verify,
-        "Read all committed results and notebooks again and check that they hold together.\n\n"
-        "Example: reid-lib verify",
+        "Read all committed results and notebooks again and check that they hold together.\n\nExample: reid-lib verify",
     ),
     "data": (Data, "Check a data set, or write trials.\n\nExample: reid-lib data check synth"),
     "features": (
@@ -368,9 +365,7 @@ def readme_with_results(text: str) -> str:
     parts = text.split(README_MARKERS[0])
     tail = parts[-1].split(README_MARKERS[1])
     if len(parts) != 2 or len(tail) != 2:
-        raise ValueError(
-            f"README.md must hold the lines {README_MARKERS[0]} and {README_MARKERS[1]}, once each"
-        )
+        raise ValueError(f"README.md must hold the lines {README_MARKERS[0]} and {README_MARKERS[1]}, once each")
     return f"{parts[0]}{README_MARKERS[0]}\n{_results_table()}\n{README_MARKERS[1]}{tail[1]}"
 
 
@@ -401,9 +396,7 @@ def _root() -> Path:
 
     root = results.project_root()
     if root is None:
-        raise ValueError(
-            "this command works in a checkout of the project, and reid_lib is installed outside one"
-        )
+        raise ValueError("this command works in a checkout of the project, and reid_lib is installed outside one")
     return root
 
 

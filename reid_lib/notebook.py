@@ -152,7 +152,8 @@ class Run:
         }
         gpu = torch.cuda.get_device_name() if self.device.type == "cuda" else None
         seconds = time.monotonic() - self._started
-        return results.provenance(parameters, self.dataset.fingerprint(), seconds, gpu)
+        fingerprint, note = self.dataset.fingerprint(), self.dataset.note
+        return results.provenance(parameters, fingerprint, seconds, gpu, note)
 
 
 def start(
@@ -187,9 +188,7 @@ def start(
     folder = results.folder(profile, dataset)
     seeds = _checked_seeds(seeds)
     if profile == "paper" and not torch.cuda.is_available():
-        raise ValueError(
-            'profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU'
-        )
+        raise ValueError('profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU')
     options = {"layout": layout, "partition": partition}
     options = {option: value for option, value in options.items() if value}
     if _is_synthetic(dataset):

@@ -137,9 +137,7 @@ def select(paths: Sequence[Path], only: str) -> list[Path]:
         raise ValueError(f"{artefact.title} is not reproduced: {artefact.reason}")
     chosen = [path for path in paths if path.stem == artefact.notebook]
     if not chosen:
-        raise ValueError(
-            f"{artefact.title} belongs to notebook {artefact.notebook}, which is not written yet"
-        )
+        raise ValueError(f"{artefact.title} belongs to notebook {artefact.notebook}, which is not written yet")
     return chosen
 
 
@@ -187,9 +185,7 @@ def states(root: Path, profile: str, dataset: str) -> list[State]:
         fresh = stamp["digest"] == inputs_digest(root, path, stamp["parameters"])
         extra = {k: v for k, v in stamp["parameters"].items() if k not in ("profile", "dataset") and v != ""}
         shown = ", ".join(f"{name}={value}" for name, value in extra.items())
-        found.append(
-            State(path.stem, "up to date" if fresh else "stale", stamp["finished"], stamp["seconds"], shown)
-        )
+        found.append(State(path.stem, "up to date" if fresh else "stale", stamp["finished"], stamp["seconds"], shown))
     return found
 
 
@@ -276,9 +272,7 @@ def _failure(path: Path, error) -> str:
     lines = [f"notebook {path.stem}, {cell} (In [{error.exec_count}]): {error.ename}: {error.evalue}", ""]
     lines += [f"    {line}" for line in source[:6]] + (["    ..."] if len(source) > 6 else [])
     trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-    return "\n".join(
-        [*lines, "", trace, "", "Mend it and run the same command again: what is done is skipped."]
-    )
+    return "\n".join([*lines, "", trace, "", "Mend it and run the same command again: what is done is skipped."])
 
 
 def _position(path: Path, source: str) -> int:
@@ -304,9 +298,7 @@ def _status(cell: nbformat.NotebookNode) -> str | None:
 # --- write-back ---
 
 
-def transplant(
-    notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode, root: Path
-) -> nbformat.NotebookNode:
+def transplant(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
     """Return ``notebook`` with the outputs of its ``executed`` copy, so that equal runs give equal files.
 
     The source, the tags and the cells' ids stay as they are; papermill's cell of injected parameters, its
@@ -321,9 +313,7 @@ def transplant(
     result = copy.deepcopy(notebook)
     own = [cell for cell in result.cells if cell.cell_type == "code"]
     if [cell.source for cell in own] != [cell.source for cell in cells]:
-        raise ValueError(
-            "the notebook's code has changed since it was run: run it again before writing outputs back"
-        )
+        raise ValueError("the notebook's code has changed since it was run: run it again before writing outputs back")
     count = 0
     for cell, done in zip(own, cells, strict=True):
         empty = not cell.source.strip()
@@ -362,8 +352,13 @@ def _normalised_outputs(outputs: list, count: int | None, root: Path) -> list:
 
 def _without_progress(text: str) -> str:
     """Drop the lines of progress bars, and what a carriage return has overwritten."""
-    lines = [line.rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return "\n".join(line for line in lines if not re.search(r"\d+%\|.*\|| \d+it \[|^\d+it \[", line))
+    kept = []
+    for line in text.split("\n"):
+        last = line.rsplit("\r", 1)[-1]
+        overwritten = "\r" in line and not last.strip()
+        if not overwritten and not re.search(r"\d+%\|.*\||(^| )\d+it \[", last):
+            kept.append(last)
+    return "\n".join(kept)
 
 
 def _clean(text: str, root: Path) -> str:
@@ -377,9 +372,7 @@ def _clean(text: str, root: Path) -> str:
         if str(folder) != "/":
             text = text.replace(str(folder), short)
     text = re.sub(r"\b0x[0-9a-f]{6,}", "0x...", text)
-    ids = {
-        name: f"T_{i}" for i, name in enumerate(dict.fromkeys(re.findall(r"T_[0-9a-f]{5}(?=[_\" ])", text)))
-    }
+    ids = {name: f"T_{i}" for i, name in enumerate(dict.fromkeys(re.findall(r"T_[0-9a-f]{5}(?=[_\" ])", text)))}
     return re.sub(r"T_[0-9a-f]{5}(?=[_\" ])", lambda match: ids[match.group()], text)
 
 
@@ -431,9 +424,7 @@ def _stamp(folder: Path, name: str) -> dict:
     return stamp if complete and (folder / f"{name}.ipynb").is_file() else {}
 
 
-def _write_stamp(
-    folder: Path, name: str, digest: str, parameters: Mapping[str, object], seconds: float
-) -> None:
+def _write_stamp(folder: Path, name: str, digest: str, parameters: Mapping[str, object], seconds: float) -> None:
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     stamp = {
         "digest": digest,

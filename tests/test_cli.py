@@ -65,9 +65,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> Non
 
 
 def test_help_comes_without_the_heavy_imports() -> None:
-    code = (
-        "import sys, reid_lib.cli; print([m for m in ('torch', 'pandas', 'papermill') if m in sys.modules])"
-    )
+    code = "import sys, reid_lib.cli; print([m for m in ('torch', 'pandas', 'papermill') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 
@@ -130,9 +128,7 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
         cli.main(["list"])
 
 
-def test_an_interruption_exits_with_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_an_interruption_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     def interrupted(self: cli.List) -> int:
         raise KeyboardInterrupt
 
@@ -149,9 +145,7 @@ def test_list_shows_artefacts(capsys: pytest.CaptureFixture) -> None:
     assert not any("CAD-Net Table" in line for line in lines)
 
 
-def test_data_check_prints_a_summary(
-    small_synth: datasets.ReIDDataset, capsys: pytest.CaptureFixture
-) -> None:
+def test_data_check_prints_a_summary(small_synth: datasets.ReIDDataset, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["data", "check", "synth"]) == 0
     shown = capsys.readouterr().out
     assert "10 splits, images at 64x32" in shown
@@ -210,9 +204,7 @@ def test_features_embeds_a_set(small_synth: datasets.ReIDDataset, folders: Path,
     assert not list(folders.glob("*.part"))
 
 
-def test_status_lists_results(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path
-) -> None:
+def test_status_lists_results(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path) -> None:
     _project(folders, monkeypatch)
     _save_rows()
     assert cli.main(["status"]) == 0
@@ -298,9 +290,7 @@ def test_parameters_are_literals_or_text() -> None:
     assert found == {"rate": 1e-3, "rates": (2, 3), "name": "bicubic", "on": True}
 
 
-def test_a_failed_notebook_exits_with_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     from reid_lib import reproduce
 
     def failing(*arguments: object, **options: object) -> None:

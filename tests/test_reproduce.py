@@ -48,15 +48,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_run_stops_at_the_failing_cell_resumes_and_skips(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stops_at_the_failing_cell_resumes_and_skips(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = project / "jupyter" / "kernels" / "python3"  # as another environment leaves it behind
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(
-        json.dumps(
-            {"argv": ["/nowhere/python", "{connection_file}"], "display_name": "x", "language": "python"}
-        )
+        json.dumps({"argv": ["/nowhere/python", "{connection_file}"], "display_name": "x", "language": "python"})
     )
     monkeypatch.setenv("JUPYTER_PATH", str(project / "jupyter"))
     monkeypatch.setenv("REID_LIB_PROFILE", "smoke")
@@ -112,9 +108,7 @@ def test_one_notebook_is_chosen_by_artefact(project: Path) -> None:
     _notebook(project, "13_lrar", "1")
     paths = runner.notebooks(project)
     assert [path.stem for path in runner.select(paths, "LRAR Table II")] == ["13_lrar"]
-    with pytest.raises(
-        ValueError, match=r"INTACT Table 1 belongs to notebook 12_intact, which is not written yet"
-    ):
+    with pytest.raises(ValueError, match=r"INTACT Table 1 belongs to notebook 12_intact, which is not written yet"):
         runner.select(paths, "INTACT Table 1")
     with pytest.raises(ValueError, match=r"LRAR Fig. 1 is not reproduced"):
         runner.select(paths, "LRAR Fig. 1")
@@ -193,9 +187,7 @@ def _executed(root: Path) -> nbformat.NotebookNode:
         new_output("stream", name="stdout", text="two\n"),
         new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%| |"}),
         new_output("display_data", {"image/png": "aGVsbG8=", "text/plain": "<Figure at 0x7f12ab34cd56>"}),
-        new_output(
-            "execute_result", {"text/html": html, "text/plain": f"{Path.home()}/x"}, execution_count=7
-        ),
+        new_output("execute_result", {"text/html": html, "text/plain": f"{Path.home()}/x"}, execution_count=7),
     ]
     notebook = new_notebook(
         cells=[
@@ -239,6 +231,20 @@ def test_outputs_written_back_are_the_same_for_equal_runs(tmp_path: Path) -> Non
     assert table.data["text/plain"] == "~/x"
     assert table.execution_count == 2
     assert str(tmp_path) not in nbformat.writes(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("\r  0%|   | 0/5\r100%|###| 5/5 [00:00]\n", ""),
+        ("\rembed: 40%|##  | 2/5\r          \rwarned\n", "warned\n"),
+        ("\r12it [00:01, 9it/s]\n", ""),
+        ("\r50%|#  |\r      \r\nrank1 is 40% | of all\n", "rank1 is 40% | of all\n"),
+        ("one\n\ntwo\n", "one\n\ntwo\n"),
+    ],
+)
+def test_progress_bars_are_dropped(text: str, left: str) -> None:
+    assert runner._without_progress(text).lstrip("\n") == left
 
 
 def test_outputs_of_other_code_are_not_written_back(tmp_path: Path) -> None:

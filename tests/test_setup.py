@@ -60,9 +60,7 @@ def test_an_old_python_is_refused_with_a_clear_message(tmp_path: Path) -> None:
     old = tmp_path / "oldpython"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.9.6;; *) exit 1;; esac\n')
     old.chmod(0o755)
-    done = subprocess.run(
-        ["make", "lint", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["make", "lint", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Python 3.11, 3.12 or 3.13 is needed" in done.stderr
     assert "is Python 3.9.6" in done.stderr

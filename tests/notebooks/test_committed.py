@@ -54,9 +54,7 @@ def test_there_is_one_cell_of_one_line_parameters(notebook: nbformat.NotebookNod
     (cell,) = _tagged(notebook, "parameters")
     found = {}
     for line in cell.source.strip().splitlines():
-        assert re.fullmatch(r"\w+: [\w\[\], .|]+ = .+  # \S.*", line), (
-            f"not `name: type = literal  # help`: {line}"
-        )
+        assert re.fullmatch(r"\w+: [\w\[\], .|]+ = .+  # \S.*", line), f"not `name: type = literal  # help`: {line}"
         (statement,) = ast.parse(line).body
         found[statement.target.id] = ast.literal_eval(statement.value)
     assert {name: found.get(name) for name in BASE_PARAMETERS} == BASE_PARAMETERS
