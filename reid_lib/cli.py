@@ -43,11 +43,13 @@ class Reproduce:
     """Put the outputs, normalised, into notebooks/ (built-in data and the notebooks' own parameters only)."""
 
     def run(self) -> int:
+        from reid_lib.reporting import html
         from reid_lib.reproduce import NotebookFailed, reproduce
 
+        root = _root()
         try:
             reproduce(
-                _root(),
+                root,
                 profile=self.profile,
                 dataset=self.dataset,
                 data_root=self.data_root,
@@ -61,6 +63,7 @@ class Reproduce:
         except NotebookFailed as error:
             print(error, file=sys.stderr)
             return 1
+        print(f"all results on one page: {html.build(notebooks=root / 'notebooks')}")
         return 0
 
     def _overrides(self) -> dict[str, object]:
@@ -366,29 +369,25 @@ def readme_with_results(text: str) -> str:
     tail = parts[-1].split(README_MARKERS[1])
     if len(parts) != 2 or len(tail) != 2:
         raise ValueError(f"README.md must hold the lines {README_MARKERS[0]} and {README_MARKERS[1]}, once each")
-    return f"{parts[0]}{README_MARKERS[0]}\n{_results_table()}\n{README_MARKERS[1]}{tail[1]}"
+    return f"{parts[0]}{README_MARKERS[0]}\n{_results_table()}{README_MARKERS[1]}{tail[1]}"
 
 
 def _results_table() -> str:
-    from reid_lib.reporting import results
+    import pandas as pd
+
+    from reid_lib.reporting import results, tables
 
     rows = results.read_all()
-    rows = rows[(rows["profile"] == "demo") & (rows["paper"] == "baselines") & (rows["metric"] == "rank1")]
-    rows = rows[rows["artefact"] == "Baselines"]
+    wanted = {"profile": "demo", "paper": "baselines", "artefact": "Baselines", "metric": "rank1"}
+    for column, value in wanted.items():
+        rows = rows[rows[column] == value]
     if rows.empty:
-        return "No results are committed yet."
-    merged = results.merge_seeds(rows)
-    settings = list(dict.fromkeys(merged["setting"]))
-    lines = ["| Data set | Method | " + " | ".join(settings) + " |", "|---" * (len(settings) + 2) + "|"]
-    for (dataset, method), group in merged.groupby(["dataset", "method"], sort=False):
-        cells = {row.setting: _rank1(row.value, row.low, row.high) for row in group.itertuples()}
-        lines.append(f"| {dataset} | {method} | " + " | ".join(cells.get(s, "") for s in settings) + " |")
-    return "\n".join(lines)
-
-
-def _rank1(value: float, low: float, high: float) -> str:
-    half = (high - low) / 2
-    return f"{value:.1f}" if half != half else f"{value:.1f} ± {half:.1f}"  # NaN: no interval
+        return "No results are committed yet.\n"
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for row in results.merge_seeds(rows).itertuples():
+        line = lines.setdefault((row.dataset, row.method), {"Data set": row.dataset, "Method": row.method})
+        line[row.setting] = tables.with_interval(row.value, row.low, row.high)
+    return tables.to_markdown(pd.DataFrame(list(lines.values())).fillna(""))
 
 
 def _root() -> Path:

@@ -269,9 +269,9 @@ def test_the_readme_table_comes_from_the_results() -> None:
         "before",
         cli.README_MARKERS[0],
         "| Data set | Method | HR | r=2 |",
-        "|---|---|---|---|",
-        "| synth | HR + LR | 79.0 ± 1.2 |  |",
-        "| synth | HR only | 80.5 ± 1.2 | 60.0 ± 1.2 |",
+        "| --- | --- | --- | --- |",
+        "| synth | HR + LR | 79.0 [77.8, 80.2] |  |",
+        "| synth | HR only | 80.5 [79.2, 81.8] | 60.0 [58.8, 61.2] |",
         cli.README_MARKERS[1],
         "after",
     ]
@@ -300,6 +300,15 @@ def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(reproduce, "reproduce", failing)
     assert cli.main(["reproduce", "--layout", "flat", "--set", "epochs=3"]) == 1
     assert "13_lrar, cell 4" in capsys.readouterr().err
+
+
+def test_reproduce_ends_with_the_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folders: Path
+) -> None:
+    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    assert cli.main(["reproduce"]) == 0
+    assert capsys.readouterr().out == f"all results on one page: {folders / 'results' / 'index.html'}\n"
+    assert (folders / "results" / "index.html").is_file()
 
 
 def test_the_module_is_the_command() -> None:
