@@ -12,6 +12,9 @@ from pathlib import Path
 
 from reid_lib.datasets.caviar import caviar
 from reid_lib.datasets.cuhk03 import cuhk03
+from reid_lib.datasets.dukemtmc import dukemtmc
+from reid_lib.datasets.market1501 import market1501
+from reid_lib.datasets.msmt17 import msmt17
 from reid_lib.datasets.records import DatasetError, ReIDDataset
 from reid_lib.datasets.synth import synth, synth_caviar, synth_thermal
 from reid_lib.datasets.viper import viper
@@ -20,6 +23,9 @@ LOADERS: dict[str, Callable[..., ReIDDataset]] = {
     "viper": viper,
     "caviar": caviar,
     "cuhk03": cuhk03,
+    "market1501": market1501,
+    "dukemtmc": dukemtmc,
+    "msmt17": msmt17,
     "synth": synth,
     "synth-caviar": synth_caviar,
     "synth-thermal": synth_thermal,

@@ -23,7 +23,7 @@ def test_an_unknown_option_lists_the_known_ones_and_the_nearest() -> None:
         load("viper", partitions="x.mat")
 
 
-@pytest.mark.parametrize("name", ["viper", "caviar", "cuhk03"])
+@pytest.mark.parametrize("name", ["viper", "caviar", "cuhk03", "market1501", "msmt17"])
 def test_a_benchmark_without_its_folder_says_what_is_expected_and_where_to_get_it(name: str, tmp_path) -> None:
     with pytest.raises(DatasetError, match=f"{name}: expected root, the folder that holds .*given out by its authors"):
         load(name)
