@@ -31,6 +31,11 @@ SOURCE = (
     "CUHK03 is given out by its authors: look for 'CUHK person re-identification dataset', Multimedia "
     "Laboratory, The Chinese University of Hong Kong"
 )
+_LOOKS = {
+    "mat": ("cuhk-03.mat", "cuhk03_release/cuhk-03.mat"),
+    "folders": ("images_*/?_???_?_??.*",),
+    "flat": ("????_??.jpg",),
+}
 _NAME = r"([1-5])_(\d{3})_([12])_(0[1-9]|10)"
 
 
@@ -45,7 +50,7 @@ def cuhk03(
     """Load CUHK03 in one of the layouts that people have.
 
     The table is sorted by pid and image; pid 0..1466 = rank of (camera pair, person); camid 1 or 2 = first or
-    second camera of the pair; columns ``pair`` (1..5) and ``index`` (0..9; 0-4 first camera, 5-9 second).
+    second camera of the pair; columns ``pair`` (1..5) and ``number`` (0..9; 0-4 first camera, 5-9 second).
     Identities seen by one camera only are in no part ("unused"); the complete detected set has none.
 
     Splits: ten of 1,367 training and 100 test identities; of the 20 test sets in cuhk-03.mat the first ten
@@ -55,7 +60,7 @@ def cuhk03(
         root: the data set's folder; what it must hold depends on the layout.
         layout: "mat" (official ``cuhk-03.mat``), "folders" (``images_detected/1_001_1_01.png`` = pair,
             person, camera, number 01-10, as most re-ID libraries extract it) or "flat" (``PPPP_II.jpg`` =
-            pid, index).
+            pid, number).
         boxes: "detected" or "labeled"; the flat layout is of the detected ones.
         partition: ``cuhk03_new_protocol_config_*.mat`` (one split of 767 and 700 identities; the table gets
             the column ``role``: train, query or gallery), or ``cuhk-03.mat`` (its official test sets).
@@ -73,8 +78,8 @@ def cuhk03(
         raise DatasetError(f"cuhk03: boxes must be {allowed} with the layout {layout}, found {boxes!r}")
     root = check_root("cuhk03", root, LAYOUTS[layout], SOURCE)
     rows, reader = {"mat": _mat, "folders": _folders, "flat": _flat}[layout](root, boxes)
-    table = pd.DataFrame(rows, columns=["path", "pid", "camid", "pair", "index"])
-    table = table.sort_values(["pid", "index"], ignore_index=True)
+    table = pd.DataFrame(rows, columns=["path", "pid", "camid", "pair", "number"])
+    table = table.sort_values(["pid", "number"], ignore_index=True)
     if check:
         check_counts("cuhk03", table, images=IMAGES[boxes], identities=1467, cameras=2)
     if partition is None and layout == "mat":
@@ -92,7 +97,7 @@ def _splits(table: pd.DataFrame, partition: str | Path | None) -> tuple[pd.DataF
         return table, random_splits(pids, len(pids) - n_test, n=10, seed=0, name="cuhk03")
     if h5py.is_hdf5(partition):
         return table, read_testsets(partition, pids)
-    role = read_new_protocol(partition, pd.MultiIndex.from_frame(table[["pid", "index"]]))
+    role = read_new_protocol(partition, pd.MultiIndex.from_frame(table[["pid", "number"]]))
     table = table.assign(role=role.to_numpy())
     train, test = (set(table["pid"][(table["role"] == "train") == part]) & set(pids) for part in (True, False))
     return table, (Split(tuple(sorted(train)), tuple(sorted(test))),)
@@ -124,8 +129,7 @@ class MatReader:
 
 
 def _mat(root: Path, boxes: str) -> tuple[list[tuple], MatReader]:
-    candidates = [root, root / "cuhk-03.mat", root / "cuhk03_release" / "cuhk-03.mat"]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = root if root.is_file() else next((p for place in _LOOKS["mat"] for p in root.glob(place)), None)
     if path is None:
         raise _wrong_layout(root, "mat", "cuhk-03.mat")
     rows = []
@@ -163,10 +167,10 @@ def _flat(root: Path, boxes: str) -> tuple[list[tuple], None]:
     first = np.cumsum((0, *CUHK03_PAIRS))
     rows = []
     for match in match_names("cuhk03", root, r"(\d{4})_(0\d)\.jpg", "0000_00.jpg"):
-        pid, index = int(match[1]), int(match[2])
+        pid, number = int(match[1]), int(match[2])
         if pid >= first[-1]:
             raise DatasetError(f"cuhk03: expected identities 0000 to {first[-1] - 1}, found {root / match[0]}")
-        rows.append((match[0], pid, 1 + (index >= 5), int(np.searchsorted(first, pid, side="right")), index))
+        rows.append((match[0], pid, 1 + (number >= 5), int(np.searchsorted(first, pid, side="right")), number))
     return rows, None
 
 
@@ -177,7 +181,7 @@ def _row(folder: str, pair: int, person: int, number: int, ending: str) -> tuple
 
 
 def _wrong_layout(root: Path, layout: str, expected: str) -> DatasetError:
-    looks = {"mat": "**/cuhk-03.mat", "folders": "images_*/?_???_?_??.*", "flat": "????_??.jpg"}
-    found = next((name for name, pattern in looks.items() if any(root.glob(pattern))), None)
+    looks = [name for name, places in _LOOKS.items() if any(any(root.glob(place)) for place in places)]
+    found = next((name for name in looks if name != layout), None)
     hint = f"it looks like layout={found!r}" if found else f"known are {', '.join(LAYOUTS)}. {SOURCE}"
     return DatasetError(f"cuhk03: the layout {layout!r} expects {expected} in {root}, found none; {hint}")

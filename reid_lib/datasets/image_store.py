@@ -24,7 +24,7 @@ import torch
 from numpy.lib import format as npy
 from tqdm.auto import tqdm
 
-from reid_lib.datasets.records import ReIDDataset
+from reid_lib.datasets.records import DatasetError, ReIDDataset
 
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 24  # bytes per CRC
@@ -90,7 +90,7 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def _layout(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _sizes(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the sizes in bytes of data and CRCs, and the number of blocks."""
     data = int(np.prod(shape))
     blocks = -(-data // _BLOCK)
@@ -102,7 +102,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     if not path.exists():
         return None
     problem, header = "size or header is wrong", _header(shape)
-    data, crcs, blocks = _layout(shape)
+    data, crcs, blocks = _sizes(shape)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -122,7 +122,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
 
 
 def _build(dataset: ReIDDataset, path: Path, shape: tuple[int, ...]) -> None:
-    needed = sum(_layout(shape)[:2])
+    needed = sum(_sizes(shape)[:2])
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,12 @@ def _write(dataset: ReIDDataset, file: BinaryIO, shape: tuple[int, ...]) -> None
     file.write(_header(shape))
     crcs, pending = [], bytearray()
     for path in tqdm(dataset.table["path"], desc=f"{dataset.name}: decoding once", unit="image"):
-        pending += dataset.read(path).tobytes()
+        image = dataset.read(path)
+        if image.shape != shape[1:] or image.dtype != np.uint8:
+            raise DatasetError(
+                f"{dataset.name}: expected uint8 {shape[1:]}, found {image.dtype} {image.shape} at {path}"
+            )
+        pending += image.tobytes()
         while len(pending) >= _BLOCK:
             crcs.append(_write_block(file, pending[:_BLOCK]))
             del pending[:_BLOCK]

@@ -79,7 +79,7 @@ def read_new_protocol(path: str | Path, keys: pd.Index) -> pd.Series:
 
     Args:
         path: the file (``detected`` or ``labeled``, as the images).
-        keys: (identity, index 0..9) of each image of the data set.
+        keys: (identity, number 0..9) of each image of the data set.
 
     Returns:
         "train", "query" or "gallery" of each image, in the order of ``keys``.

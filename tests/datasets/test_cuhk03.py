@@ -81,7 +81,7 @@ def write_protocol(path: Path, keys: list[tuple[int, int, int]]) -> Path:
 
 
 def test_the_three_layouts_hold_the_same_records(mat: Path, folders: Path, flat: Path) -> None:
-    columns = ["pid", "camid", "pair", "index"]
+    columns = ["pid", "camid", "pair", "number"]
     tables = [
         load("cuhk03", root, layout=layout, check=False).table[columns]
         for root, layout in ((mat.parent, "mat"), (folders, "folders"), (flat, "flat"))
@@ -125,7 +125,7 @@ def test_the_new_protocol(mat: Path, folders: Path, flat: Path, layout: str, tmp
     dataset = load("cuhk03", root, layout=layout, partition=path, check=False)
     (split,) = dataset.splits
     assert (split.train_pids, split.test_pids) == ((0, 1, 2), (843, 844, 1283, 1360, 1418))
-    assert (dataset.table[dataset.table["role"] == "query"]["index"] == 0).all()
+    assert (dataset.table[dataset.table["role"] == "query"]["number"] == 0).all()
     assert dataset.table["role"].value_counts().to_dict() == {"train": 12, "gallery": 15, "query": 5}
 
 
@@ -182,6 +182,10 @@ def test_another_layout_is_named_not_guessed(flat: Path, tmp_path: Path) -> None
         load("cuhk03", flat)
     with pytest.raises(DatasetError, match=r"'folders' expects images_detected .*it looks like layout='flat'"):
         load("cuhk03", flat, layout="folders")
+    (tmp_path / "images_detected").mkdir()
+    (tmp_path / "images_detected" / "1_001_1_01.png").touch()
+    with pytest.raises(DatasetError, match=r"expects images_labeled in .*found none; known are mat, folders, flat"):
+        load("cuhk03", tmp_path, layout="folders", boxes="labeled")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=r"'flat' expects files like .*known are mat, folders, flat.*authors"):
         load("cuhk03", tmp_path / "empty", layout="flat")

@@ -117,6 +117,11 @@ def test_a_bad_image_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expected uint8 \(16, 8, 3\), found uint8 \(8, 16, 3\) at 0"):
+        open_store(dataset(reader=lambda path, size: np.zeros((8, 16, 3), np.uint8)), tmp_path)
+
+
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_store.shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
     reader = Reader()
