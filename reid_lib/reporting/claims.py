@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot, isnan
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,7 +31,18 @@ class Verdict:
     detail: str
 
 
-Check = Callable[[pd.DataFrame], Verdict]
+class Row(NamedTuple):
+    """One number of one data set, with its interval (NaN: none)."""
+
+    method: str
+    setting: str
+    metric: str
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+Check = Callable[[Sequence[Row]], Verdict]
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Cell:
 def greater(a: Cell, b: Cell, by: float = 0.0) -> Check:
     """a is larger than b by more than `by` (in the metric's unit)."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
+    def check(rows: Sequence[Row]) -> Verdict:
         first, second = _look_up(rows, a), _look_up(rows, b)
         if first is None or second is None:
             absent = " and ".join(f"({cell})" for cell, row in ((a, first), (b, second)) if row is None)
@@ -95,7 +107,7 @@ def ordered(*cells: Cell) -> Check:
 def best(cell: Cell, lowest: bool = False, but: Sequence[str] = ()) -> Check:
     """`cell` is the largest (or lowest) of its metric among all methods of the table but those in `but`."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
+    def check(rows: Sequence[Row]) -> Verdict:
         others = _others(rows, cell, but)
         if not others:
             return Verdict("not measured", f"nothing to compare ({cell}) with")
@@ -127,7 +139,7 @@ def costs_most(removed: Cell, others: Sequence[Cell]) -> Check:
 def close(a: Cell, b: Cell, within: float) -> Check:
     """a and b differ by at most `within`: decided when the whole interval of their difference agrees."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
+    def check(rows: Sequence[Row]) -> Verdict:
         first, second = _look_up(rows, a), _look_up(rows, b)
         if first is None or second is None:
             return greater(a, b)(rows)
@@ -141,7 +153,7 @@ def close(a: Cell, b: Cell, within: float) -> Check:
 def gains_more(first: tuple[Cell, Cell], second: tuple[Cell, Cell]) -> Check:
     """The step first[0] -> first[1] gains more than the step second[0] -> second[1]."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
+    def check(rows: Sequence[Row]) -> Verdict:
         cells = [*first, *second]
         found = [_look_up(rows, cell) for cell in cells]
         if any(row is None for row in found):
@@ -160,11 +172,10 @@ def gains_more(first: tuple[Cell, Cell], second: tuple[Cell, Cell]) -> Check:
 def above(cell: Cell, level: float) -> Check:
     """Every row of the cell's method and metric (all settings when it names none) lies above `level`."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
-        rows = rows[(rows.method == cell.method) & (rows.metric == cell.metric) & rows.value.notna()]
-        rows = rows[rows.setting == cell.setting] if cell.setting else rows
-        limit = pd.Series({"value": level, "low": float("nan"), "high": float("nan")})
-        found = [Verdict(compare(row, limit, 0), f"{row.setting}: {_show(row)}") for _, row in rows.iterrows()]
+    def check(rows: Sequence[Row]) -> Verdict:
+        chosen = [row for row in _series(rows, cell.method, cell.metric) if cell.setting in ("", row.setting)]
+        limit = Row("", "", "", level)
+        found = [Verdict(compare(row, limit), f"{row.setting}: {_show(row)}") for row in chosen]
         return _join(found) if found else Verdict("not measured", f"no row for ({cell})")
 
     return check
@@ -173,8 +184,8 @@ def above(cell: Cell, level: float) -> Check:
 def everywhere(a: str, b: str, metric: str, lower: bool = False) -> Check:
     """Method a is larger (lower) than method b in every setting that both have."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
-        of = {method: list(rows[(rows.method == method) & (rows.metric == metric)].setting) for method in (a, b)}
+    def check(rows: Sequence[Row]) -> Verdict:
+        of = {method: [row.setting for row in _series(rows, method, metric)] for method in (a, b)}
         shared = [setting for setting in of[a] if setting in of[b]]
         if not shared:
             return Verdict("not measured", f"no setting in which both {a} and {b} have {metric}")
@@ -187,14 +198,13 @@ def everywhere(a: str, b: str, metric: str, lower: bool = False) -> Check:
 def peak_inside(method: str, metric: str = "rank1") -> Check:
     """Over the method's settings, in their order, the largest value is neither the first nor the last."""
 
-    def check(rows: pd.DataFrame) -> Verdict:
-        chosen = rows[(rows.method == method) & (rows.metric == metric) & rows.value.notna()]
+    def check(rows: Sequence[Row]) -> Verdict:
+        chosen = _series(rows, method, metric)
         if len(chosen) < 3:
             return Verdict("not measured", f"fewer than three settings of {method} with {metric}")
-        inner = chosen.iloc[1:-1]
-        top = inner.loc[inner.value.idxmax()]
-        ends = [Cell(method, chosen.setting.iloc[i], metric) for i in (0, -1)]
-        return all_of(*(greater(Cell(method, top.setting, metric), end) for end in ends))(rows)
+        first, *inner, last = chosen
+        top = Cell(method, max(inner, key=lambda row: row.value).setting, metric)
+        return all_of(*(greater(top, Cell(method, end.setting, metric)) for end in (first, last)))(rows)
 
     return check
 
@@ -216,7 +226,11 @@ def judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
     if rows.empty:
         where = f" on {', '.join(claim.datasets)}" if claim.datasets else ""
         return Verdict("not measured", f"no rows of {claim.artefact}{where}")
-    parts = {name: claim.check(part.reset_index(drop=True)) for name, part in rows.groupby("dataset", sort=False)}
+    columns = list(Row._fields)
+    parts = {
+        name: claim.check([Row(*cells) for cells in part[columns].itertuples(index=False)])
+        for name, part in rows.groupby("dataset", sort=False)
+    }
     measured = {name: part for name, part in parts.items() if part.verdict != "not measured"} or parts
     joined = _join(list(measured.values()))
     if len(measured) == 1:
@@ -240,8 +254,8 @@ def _join(found: list[Verdict]) -> Verdict:
     return Verdict(verdict, "; ".join(dict.fromkeys(facts)))
 
 
-def compare(a: pd.Series, b: pd.Series, by: float = 0.0) -> str:
-    """The verdict on "a is larger than b by more than `by`"; a and b have value, low and high (NaN: none)."""
+def compare(a: Row, b: Row, by: float = 0.0) -> str:
+    """The verdict on "a is larger than b by more than `by`"."""
     gap = a.value - b.value - by
     if gap - hypot(_below(a), _above(b)) > 1e-9:
         return "holds"
@@ -249,40 +263,43 @@ def compare(a: pd.Series, b: pd.Series, by: float = 0.0) -> str:
     return "fails" if no_interval or gap + hypot(_above(a), _below(b)) < 0 else "inconclusive"
 
 
-def _below(row: pd.Series) -> float:
+def _below(row: Row) -> float:
     return 0.0 if isnan(row.low) else max(row.value - row.low, 0.0)
 
 
-def _above(row: pd.Series) -> float:
+def _above(row: Row) -> float:
     return 0.0 if isnan(row.high) else max(row.high - row.value, 0.0)
 
 
-def _half(row: pd.Series) -> float:
+def _half(row: Row) -> float:
     return max(_below(row), _above(row))
 
 
-def _show(row: pd.Series) -> str:
+def _show(row: Row) -> str:
     return f"{row.value:.4g}" + ("" if isnan(row.low) else f" [{row.low:.4g}, {row.high:.4g}]")
 
 
-def _look_up(rows: pd.DataFrame, cell: Cell) -> pd.Series | None:
-    mask = (rows.method == cell.method) & (rows.setting == cell.setting) & (rows.metric == cell.metric)
-    found = rows[mask & rows.value.notna()]
-    return found.iloc[0] if len(found) else None
+def _look_up(rows: Sequence[Row], cell: Cell) -> Row | None:
+    wanted = (cell.method, cell.setting, cell.metric)
+    return next((row for row in rows if row[:3] == wanted and not isnan(row.value)), None)
 
 
-def _others(rows: pd.DataFrame, cell: Cell, but: Sequence[str]) -> list[Cell]:
-    chosen = rows[(rows.metric == cell.metric) & (rows.method != cell.method) & ~rows.method.isin(list(but))]
-    chosen = chosen[chosen.setting == cell.setting]
-    return [Cell(row.method, row.setting, row.metric) for row in chosen.itertuples()]
+def _series(rows: Sequence[Row], method: str, metric: str) -> list[Row]:
+    return [row for row in rows if row.method == method and row.metric == metric and not isnan(row.value)]
 
 
-def _against_settings(cell: Cell, compare: Callable[[Cell, Cell], Check]) -> Check:
-    def check(rows: pd.DataFrame) -> Verdict:
-        chosen = rows[(rows.method == cell.method) & (rows.metric == cell.metric) & (rows.setting != cell.setting)]
-        if chosen.empty:
+def _others(rows: Sequence[Row], cell: Cell, but: Sequence[str]) -> list[Cell]:
+    left_out = (cell.method, *but)
+    chosen = [row for row in rows if (row.setting, row.metric) == (cell.setting, cell.metric)]
+    return [Cell(*row[:3]) for row in chosen if row.method not in left_out]
+
+
+def _against_settings(cell: Cell, judge_pair: Callable[[Cell, Cell], Check]) -> Check:
+    def check(rows: Sequence[Row]) -> Verdict:
+        others = [row.setting for row in _series(rows, cell.method, cell.metric) if row.setting != cell.setting]
+        if not others:
             return Verdict("not measured", f"no other setting than ({cell})")
-        return all_of(*(compare(cell, Cell(cell.method, setting, cell.metric)) for setting in chosen.setting))(rows)
+        return all_of(*(judge_pair(cell, Cell(cell.method, setting, cell.metric)) for setting in others))(rows)
 
     return check
 
@@ -383,7 +400,7 @@ def _lrar() -> list[Claim]:
             "lrar",
             "Table I",
             "Consistently better than earlier methods (Rank-1, Rank-5 and Rank-10)",
-            "caption of Table I",
+            "V-D.1 (and the caption)",
             all_of(*(best(Cell("LRAR", "", metric)) for metric in ("rank1", "rank5", "rank10"))),
         ),
         Claim(

@@ -114,7 +114,7 @@ def order(comparison: Comparison) -> pd.DataFrame:
             if a.published == b.published:
                 continue
             high, low = (a, b) if a.published > b.published else (b, a)
-            found[claims.compare(_as_value(high), _as_value(low))] += 1
+            found[claims.compare(_as_row(high), _as_row(low))] += 1
         if sum(found.values()):
             lines.append((metric, sum(found.values()), *found.values()))
     return pd.DataFrame(lines, columns=["metric", "pairs", "same", "reversed", "undecided"])
@@ -211,8 +211,8 @@ def _verdict(row, same: bool) -> str:
     return "higher" if row.low > row.published else "lower" if row.high < row.published else "agrees"
 
 
-def _as_value(row: pd.Series) -> pd.Series:
-    return pd.Series({"value": row.measured, "low": row.low, "high": row.high})
+def _as_row(row: pd.Series) -> claims.Row:
+    return claims.Row(row.method, row.setting, row.metric, row.measured, row.low, row.high)
 
 
 def _cell(value: object) -> str:

@@ -25,9 +25,7 @@ def test_every_caption_in_the_papers_text_has_an_entry(paper, shared_data):
     source = shared_data.parent / "papers" / TEXTS[paper]
     if not source.is_file():
         pytest.skip("the papers' texts are not here")
-    captions = re.findall(
-        r"^\s*(Table|TABLE|Figure|Fig\.) ([0-9IVX]+)\s?[.:]", source.read_text(), re.MULTILINE
-    )
+    captions = re.findall(r"^\s*(Table|TABLE|Figure|Fig\.) ([0-9IVX]+)\s?[.:]", source.read_text(), re.MULTILINE)
     assert captions
     for kind, number in captions:
         name = f"{paper} {'Table' if kind.lower() == 'table' else 'Fig.'} {number}"
@@ -114,9 +112,7 @@ def test_status_follows_the_files(tmp_path, monkeypatch):
     assert artefacts.files(table) == [path]
     assert artefacts.files(figure) == [path.parent / "lrar_fig_4.png"]
     assert artefacts.files(find("LRAR Table IV")) == []  # the CSV is there, its rows are not
-    assert "Table II" not in "\n".join(
-        line for line in artefacts.problems(tmp_path) if "LRAR Table II:" in line
-    )
+    assert "Table II" not in "\n".join(line for line in artefacts.problems(tmp_path) if "LRAR Table II:" in line)
 
 
 def test_a_file_that_is_no_notebook(tmp_path):

@@ -10,13 +10,10 @@ A, B, C = Cell("a"), Cell("b"), Cell("c")
 def rows(cells: dict, half: float | None = None, dataset: str = "synth") -> pd.DataFrame:
     """Measured rows {method: value} of one table, each with the interval value +- half."""
     table = [
-        {"method": m, "value": v, "metric": "rank1"}
-        | ({} if half is None else {"low": v - half, "high": v + half})
+        {"method": m, "value": v, "metric": "rank1"} | ({} if half is None else {"low": v - half, "high": v + half})
         for m, v in cells.items()
     ]
-    frame = pd.DataFrame(table).assign(
-        paper="lrar", artefact="Table II", dataset=dataset, profile="demo", setting=""
-    )
+    frame = pd.DataFrame(table).assign(paper="lrar", artefact="Table II", dataset=dataset, profile="demo", setting="")
     return results.check_rows(frame.reindex(columns=list(results.COLUMNS)))
 
 

@@ -71,9 +71,7 @@ def test_bars():
 
 def test_save_gives_the_same_bytes_twice(tmp_path):
     paths = [
-        figures.save(
-            figures.curve_with_interval({"HR only": CURVE}), tmp_path / name, "baselines_fig_rank1_by_rate"
-        )
+        figures.save(figures.curve_with_interval({"HR only": CURVE}), tmp_path / name, "baselines_fig_rank1_by_rate")
         for name in ("a", "b")
     ]
     assert paths[0].name == "baselines_fig_rank1_by_rate.png"

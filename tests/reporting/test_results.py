@@ -43,9 +43,7 @@ def test_published_is_byte_for_byte_the_shared_file(shared_data):
 
 
 def test_write_then_read_gives_the_same_rows(folder):
-    path = results.write(
-        [row(), row(metric="rank5", value=79.25, low=None, high=None)], "demo", "synth", "lrar", RUN
-    )
+    path = results.write([row(), row(metric="rank5", value=79.25, low=None, high=None)], "demo", "synth", "lrar", RUN)
     assert path == folder / "demo" / "synth" / "lrar.csv"
     rows = results.read("demo", "synth", "lrar")
     assert list(rows.columns) == list(results.COLUMNS)
@@ -203,9 +201,9 @@ def test_rows_from_summary():
 
 def test_merge_seeds_gives_the_t_interval_of_the_mean():
     rows = results.check_rows(
-        pd.DataFrame(
-            [row(seed=s, value=v, low=0, high=100) for s, v in enumerate((60.0, 62.0, 64.0))]
-        ).assign(paper="lrar", dataset="synth", setting="", profile="demo")
+        pd.DataFrame([row(seed=s, value=v, low=0, high=100) for s, v in enumerate((60.0, 62.0, 64.0))]).assign(
+            paper="lrar", dataset="synth", setting="", profile="demo"
+        )
     )
     merged = results.merge_seeds(rows)
     assert merged.value[0] == 62
@@ -221,9 +219,7 @@ def test_merge_seeds_gives_the_t_interval_of_the_mean():
 
 
 def test_provenance_says_what_was_run_and_hides_folders():
-    run = results.provenance(
-        {"data_root": Path("/home/me/data"), "rates": (2, 3), "lr": np.float64(0.1)}, "f00", 12.34
-    )
+    run = results.provenance({"data_root": Path("/home/me/data"), "rates": (2, 3), "lr": np.float64(0.1)}, "f00", 12.34)
     assert run["parameters"] == {"data_root": ".../data", "rates": [2, 3], "lr": 0.1}
     assert run["versions"]["pandas"] == pd.__version__
     assert run["hardware"]["gpu"] is None

@@ -9,8 +9,7 @@ PAPER = {"IDE + Verif": 60.0, "w/o mask": 66.0, "mask + val": 70.0}
 
 def measured(dataset: str, values: dict = PAPER, half: float | None = 1.0, **changes) -> pd.DataFrame:
     rows = [
-        {"method": m, "metric": "rank1", "value": v}
-        | ({} if half is None else {"low": v - half, "high": v + half})
+        {"method": m, "metric": "rank1", "value": v} | ({} if half is None else {"low": v - half, "high": v + half})
         for m, v in values.items()
     ]
     frame = pd.DataFrame(rows).assign(
@@ -84,9 +83,7 @@ def test_several_seeds_are_merged_other_things_are_not():
     assert rank1(tables.compare(ARTEFACT, seeds)).low["mask + val"] == 70.0
     with pytest.raises(results.ResultsError, match="one dataset at a time"):
         tables.compare(ARTEFACT, pd.concat([measured("synth"), measured("viper")]))
-    with pytest.raises(
-        results.ResultsError, match=r"no published numbers on 'synth': choose from \['CAVIAR'"
-    ):
+    with pytest.raises(results.ResultsError, match=r"no published numbers on 'synth': choose from \['CAVIAR'"):
         tables.compare(ARTEFACT, measured("synth"), against="synth")
 
 
