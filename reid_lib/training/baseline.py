@@ -111,12 +111,12 @@ class Baseline(nn.Module):
         return feature, self.classifier(self.neck(feature.float()))
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images (N, 3, H, W) to features (N, dim) of length 1 for matching."""
-        return nn.functional.normalize(self.neck(self.backbone(x).float()))
+        """Map images (N, 3, H, W) to the features (N, dim) after the batch normalisation, for matching."""
+        return self.neck(self.backbone(x).float())
 
 
 class FeatureMatcher:
-    """The Matcher of one network: the same feature for query and gallery, compared by Euclidean distance.
+    """The Matcher of one network: the same feature for query and gallery, compared by cosine.
 
     Args:
         embed: maps normalised images (N, 3, h, w) to features (N, d); a network in eval mode, or a method of one.
@@ -131,16 +131,16 @@ class FeatureMatcher:
 
     @torch.inference_mode()
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 images (n, 3, H, W) as features (n, d)."""
+        """Embed uint8 images (n, 3, H, W) as features (n, d) of length 1."""
         inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
-        return self._embed(inputs).float()
+        return nn.functional.normalize(self._embed(inputs).float())
 
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 images (n, 3, H, W) as features (n, d); the rates make no difference."""
+        """Embed uint8 images (n, 3, H, W) as features (n, d) of length 1; the rates make no difference."""
         return self.embed_gallery(images)
 
     def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
-        """Squared Euclidean distances (n_query, n_gallery)."""
+        """Squared Euclidean distances (n_query, n_gallery) of features of length 1: they rank as cosines do."""
         return euclidean(query, gallery)
 
 
