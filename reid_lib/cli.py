@@ -24,13 +24,13 @@ class Reproduce:
     profile: str = "demo"
     """smoke (a check, seconds), demo (minutes on a CPU) or paper (the papers' settings, needs CUDA)."""
     dataset: str = "synth"
-    """Data set: synth, synth-caviar, viper, caviar, cuhk03."""
+    """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
     data_root: str = ""
     """The benchmark's folder; not for the built-in sets."""
     layout: str = ""
     """Which of the folder variants that DATA.md names; empty: the official one."""
-    partition: str = ""
-    """A file with published splits; empty: seeded ones."""
+    options: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Further options of the data set's loader (DATA.md)."""
     only: str = ""
     """One notebook (13_lrar, lrar, 13) or one table or figure ("LRAR Table II")."""
     seeds: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
@@ -67,9 +67,8 @@ class Reproduce:
         return 0
 
     def _overrides(self) -> dict[str, object]:
-        partition = str(Path(self.partition).resolve()) if self.partition else ""
-        named = {"layout": self.layout, "partition": partition}
-        return {name: value for name, value in named.items() if value} | _assignments(self.set)
+        options = _data_options(self.layout, self.options)
+        return ({"data_options": options} if options else {}) | _assignments(self.set)
 
 
 @dataclass(frozen=True)
@@ -123,14 +122,16 @@ class Verify:
 @dataclass(frozen=True)
 class DataCheck:
     name: Positional[str]
-    """Data set: viper, caviar, cuhk03, synth, synth-caviar, synth-thermal."""
+    """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
     root: str = ""
     """The folder as its owners distribute it; not for the built-in sets."""
     layout: str = ""
     """Which of the folder variants that DATA.md names; empty: the official one."""
+    options: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Further options of the data set's loader (DATA.md)."""
 
     def run(self) -> int:
-        dataset = _load(self.name, self.root, self.layout)
+        dataset = _load(self.name, self.root, self.layout, self.options)
         height, width = dataset.size
         print(f"{dataset.name}: {len(dataset.splits)} splits, images at {height}x{width} (height x width)")
         print(dataset.summary().to_string())
@@ -152,7 +153,9 @@ class DataTrials:
     root: str = ""
     """The benchmark's folder."""
     layout: str = ""
-    """Which of the folder variants that DATA.md names."""
+    """Which of the folder variants that DATA.md names; empty: the official one."""
+    options: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Further options of the data set's loader (DATA.md)."""
     split: int = 0
     """Number of the train/test split."""
     rates: tuple[int, ...] = (2, 3, 4)
@@ -165,7 +168,7 @@ class DataTrials:
     def run(self) -> int:
         from reid_lib.datasets import mlr
 
-        dataset = _load(self.name, self.root, self.layout)
+        dataset = _load(self.name, self.root, self.layout, self.options)
         _check_output(self.output)
         for trial in mlr.trials(dataset, split=self.split, rates=self.rates, n=self.n, seed=self.seed):
             path = self.output
@@ -212,7 +215,9 @@ class Features:
     root: str = ""
     """The benchmark's folder."""
     layout: str = ""
-    """Which of the folder variants that DATA.md names."""
+    """Which of the folder variants that DATA.md names; empty: the official one."""
+    options: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Further options of the data set's loader (DATA.md)."""
     network: str = "osnet_x0_25"
     """osnet_x0_25, osnet_x1_0, resnet50 or transreid."""
     batch_size: int = 128
@@ -225,7 +230,7 @@ class Features:
             raise ValueError(f"the batch size must be at least 1, found {self.batch_size}")
         _check_output(self.output)
         network = _network(self.network, self.weights)
-        dataset = _load(self.name, self.root, self.layout)
+        dataset = _load(self.name, self.root, self.layout, self.options)
         features = _embed(network, dataset, self.batch_size)
         _written_whole(self.output, lambda path: _write_features(path, features, dataset))
         print(f"{self.output}: {features.shape[0]} images, {features.shape[1]} numbers each")
@@ -399,10 +404,17 @@ def _root() -> Path:
     return root
 
 
-def _load(name: str, root: str, layout: str):
+def _load(name: str, root: str, layout: str, options: Sequence[str]):
     from reid_lib import datasets
 
-    return datasets.load(name, root or None, **({"layout": layout} if layout else {}))
+    return datasets.load(name, root or None, **_data_options(layout, options))
+
+
+def _data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
+    found = _assignments(options)
+    if "partition" in found:  # a file named from here; notebooks run in the project's root
+        found["partition"] = str(Path(str(found["partition"])).resolve())
+    return ({"layout": layout} if layout else {}) | found
 
 
 def _unreadable(dataset) -> list[str]:

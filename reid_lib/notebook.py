@@ -14,7 +14,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,8 +162,7 @@ def start(
     profile: str,
     dataset: str,
     data_root: str = "",
-    layout: str = "",
-    partition: str = "",
+    data_options: Mapping[str, object] | None = None,
     seeds: Sequence[int] = (0,),
     **other: object,
 ) -> Run:
@@ -174,8 +173,7 @@ def start(
         profile: "smoke", "demo" or "paper"; the environment variable REID_LIB_PROFILE, when set, wins.
         dataset: a name that `datasets.load` takes.
         data_root: the benchmark's folder; empty for the synthetic sets.
-        layout: which variant of the benchmark's folder; empty for the official one.
-        partition: a file with published splits; empty for seeded ones.
+        data_options: options of the set's loader, for example {"layout": "flat"} of cuhk03.
         seeds: one or more integers >= 0.
         other: further parameters of the notebook, kept with its results.
 
@@ -189,16 +187,14 @@ def start(
     seeds = _checked_seeds(seeds)
     if profile == "paper" and not torch.cuda.is_available():
         raise ValueError('profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU')
-    options = {"layout": layout, "partition": partition}
-    options = {option: value for option, value in options.items() if value}
-    if _is_synthetic(dataset):
-        options |= SYNTH_OPTIONS[profile]
+    options = dict(SYNTH_OPTIONS[profile]) if _is_synthetic(dataset) else {}
+    options |= data_options or {}
     loaded = datasets.load(dataset, data_root or None, **options)
     results.check_writable(folder)
     if "OMP_NUM_THREADS" not in os.environ:
         # sums depend on how many threads share them: one number per machine, which the provenance records
         torch.set_num_threads(_usable_cores())
-    other = {option: options[option] for option in ("layout", "partition") if option in options} | other
+    other = {"data_options": dict(data_options or {}), **other}
     return Run(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
 
 

@@ -29,7 +29,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def small_synth(monkeypatch: pytest.MonkeyPatch) -> datasets.ReIDDataset:
     small = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=(64, 32))
-    monkeypatch.setattr(cli, "_load", lambda name, root, layout: small)
+    monkeypatch.setattr(cli, "_load", lambda name, root, layout, options: small)
     return small
 
 
@@ -82,6 +82,8 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
     [
         (["data", "check", "viperr"], "unknown data set 'viperr' (did you mean 'viper'?)"),
         (["data", "check", "viper", "--root", "/nowhere"], "/nowhere"),
+        (["data", "check", "synth", "--options", "identitys=12"], "synth has no option 'identitys'"),
+        (["data", "check", "synth", "--layout", "flat"], "synth has no option 'layout'"),
         (["data", "trials", "synth", "-o", "/nowhere/x.csv"], "the folder of /nowhere/x.csv does not exist"),
         (["features", "synth", "--weights", "w.pth", "-o", "x.csv"], "must end in .npz or .safetensors"),
         (
@@ -294,11 +296,11 @@ def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys:
     from reid_lib import reproduce
 
     def failing(*arguments: object, **options: object) -> None:
-        assert options["overrides"] == {"layout": "flat", "epochs": 3}
+        assert options["overrides"] == {"data_options": {"layout": "flat", "boxes": "labeled"}, "epochs": 3}
         raise reproduce.NotebookFailed("notebook 13_lrar, cell 4 (In [3]): KeyError: 'x'")
 
     monkeypatch.setattr(reproduce, "reproduce", failing)
-    assert cli.main(["reproduce", "--layout", "flat", "--set", "epochs=3"]) == 1
+    assert cli.main(["reproduce", "--layout", "flat", "--options", "boxes=labeled", "--set", "epochs=3"]) == 1
     assert "13_lrar, cell 4" in capsys.readouterr().err
 
 

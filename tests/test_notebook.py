@@ -51,6 +51,14 @@ def test_the_environment_replaces_the_profile(monkeypatch: pytest.MonkeyPatch) -
     assert start("02_x", profile="paper", dataset="synth").profile == "smoke"
 
 
+def test_options_of_the_loader_are_passed_on_and_kept(results_folder: Path) -> None:
+    run = start("02_x", profile="smoke", dataset="synth", data_options={"identities": 12})
+    assert run.dataset.table["pid"].nunique() == 12
+    run.finish()
+    record = json.loads((run.folder / "02_x.run.json").read_text())
+    assert record["parameters"]["data_options"] == {"identities": 12}
+
+
 def test_the_banner_says_what_the_numbers_are(run: Run) -> None:
     text = run.banner().data
     assert "synthetic people" in text
@@ -95,7 +103,7 @@ def test_pictures_of_synthetic_people_are_saved(run: Run) -> None:
         ({"dataset": "viper"}, "viper"),
         ({"dataset": "viper", "data_root": "/nowhere"}, "/nowhere"),
         ({"data_root": "/somewhere"}, "/somewhere"),
-        ({"layout": "flat"}, "layout"),
+        ({"data_options": {"layout": "flat"}}, "synth has no option 'layout'"),
         ({"seeds": ()}, r"seeds must be one or more integers >= 0, .*found \(\)"),
         ({"seeds": 3}, "found 3"),
         ({"seeds": (0, -1)}, "found"),

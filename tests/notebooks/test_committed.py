@@ -11,7 +11,7 @@ from reid_lib.reporting.artefacts import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-BASE_PARAMETERS = {"profile": "demo", "dataset": "synth", "data_root": "", "seeds": (0,)}
+BASE_PARAMETERS = {"profile": "demo", "dataset": "synth", "data_root": "", "data_options": {}, "seeds": (0,)}
 # nobody's folders: /home/x, /Users/x, /root, /work, /tmp, a drive letter
 ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|tmp|private|var|mnt)/[\w.-]+|\b[A-Z]:\\\\?\w")
 
