@@ -10,25 +10,19 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from reid_lib.datasets.caviar import caviar
-from reid_lib.datasets.cuhk03 import cuhk03
-from reid_lib.datasets.dukemtmc import dukemtmc
-from reid_lib.datasets.market1501 import market1501
-from reid_lib.datasets.msmt17 import msmt17
+from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, synth, viper
 from reid_lib.datasets.records import DatasetError, ReIDDataset
-from reid_lib.datasets.synth import synth, synth_caviar, synth_thermal
-from reid_lib.datasets.viper import viper
 
 LOADERS: dict[str, Callable[..., ReIDDataset]] = {
-    "viper": viper,
-    "caviar": caviar,
-    "cuhk03": cuhk03,
-    "market1501": market1501,
-    "dukemtmc": dukemtmc,
-    "msmt17": msmt17,
-    "synth": synth,
-    "synth-caviar": synth_caviar,
-    "synth-thermal": synth_thermal,
+    "viper": viper.viper,
+    "caviar": caviar.caviar,
+    "cuhk03": cuhk03.cuhk03,
+    "market1501": market1501.market1501,
+    "dukemtmc": dukemtmc.dukemtmc,
+    "msmt17": msmt17.msmt17,
+    "synth": synth.synth,
+    "synth-caviar": synth.synth_caviar,
+    "synth-thermal": synth.synth_thermal,
 }
 NAMES = tuple(LOADERS)
 """Every name that `load` takes."""
