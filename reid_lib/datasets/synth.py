@@ -26,9 +26,7 @@ from PIL import Image, ImageDraw
 from reid_lib.datasets.records import DatasetError, ReIDDataset, Split, random_splits
 from reid_lib.seeds import numpy_generator
 
-GENERATOR_VERSION = (
-    1  # part of every path: raise it with every change of a pixel, so that stores are made anew
-)
+GENERATOR_VERSION = 1  # part of every path: raise it with every change of a pixel, so that stores are made anew
 
 MODALITIES = ("visible", "thermal")
 _FIGURE = 0.88  # part of the image's height that an average person takes
@@ -47,28 +45,29 @@ class Calibration:
         identities_per_look: identities that share one coarse look.
         detail_contrast: amplitude of patterns, in parts of the full range 0..1.
         periods: smallest and largest period of patterns, in pixels of a 128 pixel high image.
+        look_jitter: standard deviation of the colours of clothes within a look group, in parts of 0..1; 0 leaves
+            nothing but fine detail to tell its members apart.
         colour_cast: standard deviation of a camera's colour gains.
         pose_variation: 1 = natural walking; 0 = everybody stands still; also scales crop noise.
         noise: standard deviation of a camera's sensor noise, in parts of the full range 0..1.
     """
 
-    identities_per_look: int = 6
+    identities_per_look: int = 4
     detail_contrast: float = 0.17
-    periods: tuple[float, float] = (3.0, 6.0)
+    periods: tuple[float, float] = (3.5, 8.0)
+    look_jitter: float = 0.03
     colour_cast: float = 0.06
     pose_variation: float = 1.0
     noise: float = 0.012
 
     def __post_init__(self) -> None:
         if not _is_count(self.identities_per_look):
-            raise DatasetError(
-                f"identities_per_look must be an integer >= 1, found {self.identities_per_look!r}"
-            )
+            raise DatasetError(f"identities_per_look must be an integer >= 1, found {self.identities_per_look!r}")
         if not 0 <= self.detail_contrast <= 0.3:
             raise DatasetError(f"detail_contrast must be between 0 and 0.3, found {self.detail_contrast}")
         if len(self.periods) != 2 or not 2 <= self.periods[0] <= self.periods[1]:
             raise DatasetError(f"periods must be two ascending numbers of pixels >= 2, found {self.periods}")
-        for name in ("colour_cast", "pose_variation", "noise"):
+        for name in ("look_jitter", "colour_cast", "pose_variation", "noise"):
             if not 0 <= getattr(self, name) < 5:
                 raise DatasetError(f"{name} must be a number >= 0 (and below 5), found {getattr(self, name)}")
 
@@ -98,7 +97,7 @@ _TINTS = ((1.0, 1.0, 1.0), (1.0, 0.7, -0.2), (-0.1, 0.7, 1.0), (1.0, 0.3, 0.9))
 PATTERNS = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dots", "plaid", "chevron")
 _LOGOS = ("none", "disc", "bar", "cross")
 DETAIL = ("upper_pattern", "lower_pattern", "logo", "shoe_stripes", "strap_period")
-"""The fields of a `Person` that differ within a look group."""
+"""The fields of a `Person` that differ within a look group (and, by ``look_jitter``, the colours of clothes)."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,14 @@ class Person:
 def person(pid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Person:
     """Return identity ``pid`` of the population ``seed``; a look group has consecutive numbers."""
     look, member = divmod(int(pid), calibration.identities_per_look)
-    return replace(_look(look, seed, calibration), **_detail(look, member, seed, calibration))
+    who = replace(_look(look, seed, calibration), **_detail(look, member, seed, calibration))
+    shift = numpy_generator(seed, "synth", "jitter", look, member).normal(0, calibration.look_jitter, (2, 3))
+    room = calibration.detail_contrast + 0.02
+    upper, lower = (
+        tuple(np.clip(np.add(colour, by), room, 0.92 - room).tolist())
+        for colour, by in zip((who.upper_colour, who.lower_colour), shift, strict=True)
+    )
+    return replace(who, upper_colour=upper, lower_colour=lower)
 
 
 def _pick(draw: np.random.Generator, options, weights=None):
@@ -381,22 +387,16 @@ def _backdrop(camid: int, seed: int, size: tuple[int, int]) -> np.ndarray:
     place = _PLACES[(camid - 1) % len(_PLACES)]
     horizon = float(draw.uniform(0.46, 0.6))
     _DRAW_PLACE[place](draw, pencil, 2 * width, 2 * height, int(horizon * 2 * height))
-    scene = (
-        np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32).transpose(2, 0, 1) / 255
-    )
+    scene = np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32).transpose(2, 0, 1) / 255
     shape = (height, width)
     texture = 0.05 * _noise_field(draw, shape, (8, 24)) + 0.05 * _noise_field(draw, shape, (40, 128))
     texture = texture + 0.03 * _noise_field(draw, shape, (128, 400))
-    rough = {"park": 2.2, "street": 1.2, "crossing": 1.0, "car park": 1.0, "station": 0.45, "shop": 0.6}[
-        place
-    ]
+    rough = {"park": 2.2, "street": 1.2, "crossing": 1.0, "car park": 1.0, "station": 0.45, "shop": 0.6}[place]
     light = np.linspace(1.06, 0.9, height, dtype=np.float32)[:, None]
     return np.clip((scene * (1 + rough * texture)) * light, 0, 1).astype(np.float32)
 
 
-def _floor_lines(
-    pencil: ImageDraw.ImageDraw, w: int, h: int, horizon: int, colour, columns: int, rows: int
-) -> None:
+def _floor_lines(pencil: ImageDraw.ImageDraw, w: int, h: int, horizon: int, colour, columns: int, rows: int) -> None:
     """Joints of slabs on the ground, in perspective."""
     line = max(1, h // 160)
     for i in range(-columns, 2 * columns):
@@ -422,9 +422,7 @@ def _draw_street(draw, pencil, w, h, horizon) -> None:
         x0, x1 = w * x, w * (x + 0.11)
         pencil.rectangle([x0 - h / 60, 0, x1 + h / 60, horizon * 0.72], fill=(196, 190, 180))
         pencil.rectangle([x0, 0, x1, horizon * 0.7], fill=_tone(draw, (0.25, 0.31, 0.38)))
-        pencil.line(
-            [((x0 + x1) / 2, 0), ((x0 + x1) / 2, horizon * 0.7)], fill=(196, 190, 180), width=max(1, h // 90)
-        )
+        pencil.line([((x0 + x1) / 2, 0), ((x0 + x1) / 2, horizon * 0.7)], fill=(196, 190, 180), width=max(1, h // 90))
     pencil.rectangle([0, horizon, w, h], fill=_tone(draw, (0.56, 0.55, 0.53)))
     _floor_lines(pencil, w, h, horizon, (116, 114, 110), 14, 6)
     pencil.rectangle([0, horizon - h / 50, w, horizon + 1], fill=(92, 86, 82))
@@ -441,9 +439,7 @@ def _draw_park(draw, pencil, w, h, horizon) -> None:
     pencil.rectangle([0, horizon * 0.93, w, h], fill=_tone(draw, (0.36, 0.48, 0.24)))
     for _ in range(700):
         x, y = draw.uniform(0, w), draw.uniform(horizon * 0.93, h)
-        pencil.line(
-            [(x, y), (x + draw.normal(0, h / 140), y - h / 60)], fill=_tone(draw, (0.36, 0.48, 0.24), 0.06)
-        )
+        pencil.line([(x, y), (x + draw.normal(0, h / 140), y - h / 60)], fill=_tone(draw, (0.36, 0.48, 0.24), 0.06))
     path = horizon + 0.45 * (h - horizon)
     pencil.rectangle([0, path, w, h], fill=_tone(draw, (0.62, 0.57, 0.48)))
 
@@ -452,9 +448,7 @@ def _draw_station(draw, pencil, w, h, horizon) -> None:
     pencil.rectangle([0, 0, w, horizon], fill=(186, 190, 190))
     for i in range(24):
         x = w * i / 24
-        pencil.rectangle(
-            [x + 1, 0, x + w / 24 - 1, horizon * 0.86], fill=_tone(draw, (0.74, 0.76, 0.76), 0.02)
-        )
+        pencil.rectangle([x + 1, 0, x + w / 24 - 1, horizon * 0.86], fill=_tone(draw, (0.74, 0.76, 0.76), 0.02))
     for x in np.arange(0.04, 1, 0.19):
         x0, y0 = w * (x + float(draw.uniform(0, 0.04))), horizon * 0.2
         pencil.rectangle([x0, y0, x0 + w * 0.075, horizon * 0.72], fill=(60, 62, 66))
@@ -467,9 +461,7 @@ def _draw_station(draw, pencil, w, h, horizon) -> None:
     pencil.rectangle([0, horizon * 0.86, w, horizon], fill=(78, 84, 92))
     pencil.rectangle([0, horizon, w, h], fill=_tone(draw, (0.66, 0.65, 0.62)))
     _floor_lines(pencil, w, h, horizon, (146, 143, 138), 20, 8)
-    pencil.rectangle(
-        [0, horizon + 0.12 * (h - horizon), w, horizon + 0.17 * (h - horizon)], fill=(206, 178, 60)
-    )
+    pencil.rectangle([0, horizon + 0.12 * (h - horizon), w, horizon + 0.17 * (h - horizon)], fill=(206, 178, 60))
 
 
 def _draw_crossing(draw, pencil, w, h, horizon) -> None:
@@ -480,17 +472,11 @@ def _draw_crossing(draw, pencil, w, h, horizon) -> None:
     for _ in range(5):
         x, y, s = draw.uniform(0, w), horizon * draw.uniform(0.82, 1.0), h * draw.uniform(0.13, 0.17)
         colour = _tone(draw, draw.uniform(0.15, 0.8, 3))
-        pencil.rounded_rectangle(
-            [x + s * 0.45, y - s * 0.95, x + s * 1.7, y - s * 0.2], s * 0.25, fill=colour
-        )
-        pencil.rounded_rectangle(
-            [x + s * 0.55, y - s * 0.85, x + s * 1.6, y - s * 0.5], s * 0.15, fill=(44, 52, 60)
-        )
+        pencil.rounded_rectangle([x + s * 0.45, y - s * 0.95, x + s * 1.7, y - s * 0.2], s * 0.25, fill=colour)
+        pencil.rounded_rectangle([x + s * 0.55, y - s * 0.85, x + s * 1.6, y - s * 0.5], s * 0.15, fill=(44, 52, 60))
         pencil.rounded_rectangle([x, y - s * 0.55, x + s * 2.3, y], s * 0.2, fill=colour)
         for wheel in (0.5, 1.8):
-            pencil.ellipse(
-                [x + s * (wheel - 0.2), y - s * 0.2, x + s * (wheel + 0.2), y + s * 0.2], fill=(24, 24, 26)
-            )
+            pencil.ellipse([x + s * (wheel - 0.2), y - s * 0.2, x + s * (wheel + 0.2), y + s * 0.2], fill=(24, 24, 26))
     y0, y1 = horizon + 0.35 * (h - horizon), horizon + 0.95 * (h - horizon)
     for i in range(-2, 18):
         x0, x1 = w * i / 16, w * (i + 0.5) / 16
@@ -507,9 +493,7 @@ def _draw_shop(draw, pencil, w, h, horizon) -> None:
         pencil.rectangle([x0, horizon * 0.12, x1, horizon * 0.9], fill=_tone(draw, (0.72, 0.66, 0.52)))
         for _ in range(7):
             a, b = draw.uniform(x0, x1 - w * 0.03), draw.uniform(0.3, 0.7) * horizon
-            pencil.rectangle(
-                [a, b, a + w * 0.025, horizon * 0.88], fill=_tone(draw, draw.uniform(0.2, 0.7, 3))
-            )
+            pencil.rectangle([a, b, a + w * 0.025, horizon * 0.88], fill=_tone(draw, draw.uniform(0.2, 0.7, 3)))
         pencil.polygon(
             [(x0, horizon * 0.12), (x0 + w * 0.05, horizon * 0.12), (x0, horizon * 0.7)], fill=(204, 200, 186)
         )
@@ -640,9 +624,7 @@ def _chain(xs: np.ndarray, ys: np.ndarray, points, radii, flat_end: bool):
     return nearest
 
 
-def _draw_limb(
-    canvas, light, points, radii, colour, pattern=None, contact=0.22, joint=False, flat_end=False
-) -> None:
+def _draw_limb(canvas, light, points, radii, colour, pattern=None, contact=0.22, joint=False, flat_end=False) -> None:
     """Paint a chain of tapered capsules through ``points`` [(x, y)]; the pattern runs along it.
 
     ``joint``: the chain grows out of the trunk, so that its start casts no contact shadow.
@@ -832,9 +814,7 @@ def _skeleton(who: Person, pose: _Pose) -> list[_Skeleton]:
 class _Figure:
     """Draws one person, far parts first."""
 
-    def __init__(
-        self, canvas: _Canvas, who: Person, view: _View, pose: _Pose, light: _Light, yaw: float
-    ) -> None:
+    def __init__(self, canvas: _Canvas, who: Person, view: _View, pose: _Pose, light: _Light, yaw: float) -> None:
         self.canvas, self.who, self.view, self.pose, self.light = canvas, who, view, pose, light
         self.yaw = yaw
         self.sides = _skeleton(who, pose)
@@ -883,9 +863,7 @@ class _Figure:
             return
         (kx, ky), (ax, ay) = points[1:]
         calf = (kx + 0.32 * (ax - kx) - 0.010 * self.view.sin, ky + 0.32 * (ay - ky))
-        self.limb(
-            [*points[:2], calf, points[2]], [0.058 * build, 0.037 * build, 0.037 * build, 0.021], who.skin
-        )
+        self.limb([*points[:2], calf, points[2]], [0.058 * build, 0.037 * build, 0.037 * build, 0.021], who.skin)
         if who.boots:
             self.boot_shaft(points, 0.027)
         if who.lower == "shorts":
@@ -936,9 +914,7 @@ class _Figure:
 
     # trunk
 
-    def trunk(
-        self, knots, loose: float, low: float, high: float, colour, pattern: Pattern, contact: float = 0.22
-    ):
+    def trunk(self, knots, loose: float, low: float, high: float, colour, pattern: Pattern, contact: float = 0.22):
         """Paint a body of revolution; returns (window, alpha, s, y, shade) for what is drawn on it."""
         view, build = self.view, self.who.build
         heights = [k[0] for k in knots]
@@ -956,9 +932,7 @@ class _Figure:
         distance = np.maximum(edge, np.maximum(low - ys, ys - high))
         s = np.clip(off / w, -1, 1)
         shade = self.light.on(s, ys)
-        shade = shade * (
-            1 + 0.035 * self.light.contrast * np.sin(34 * ys + 5 * off / most + self.pose.phase)
-        )  # folds
+        shade = shade * (1 + 0.035 * self.light.contrast * np.sin(34 * ys + 5 * off / most + self.pose.phase))  # folds
         paint = _rgb(colour)
         if pattern.kind != "plain":
             u = w * (s + 0.15 * s**3) + 0.1 * self.yaw
@@ -1054,9 +1028,7 @@ class _Figure:
         stripes = 0.16 * np.sign(np.sin(2 * math.pi * ys / who.strap_period))
         if who.bag == "backpack":
             mask = (
-                front
-                * _smooth((0.09 - np.abs(np.abs(side) - 0.55)) * pixels)
-                * _smooth((ys - 0.64) * self.canvas.unit)
+                front * _smooth((0.09 - np.abs(np.abs(side) - 0.55)) * pixels) * _smooth((ys - 0.64) * self.canvas.unit)
             )
             mark(mask, who.bag_colour)
             mark(mask * np.maximum(stripes, 0), who.trim_colour)
@@ -1131,9 +1103,7 @@ class _Figure:
         if who.hair_style == "long" and cos > 0.2:
             for sign in (1, -1):
                 strand = x + sign * rx * 0.98 - 0.01 * sin
-                self.limb(
-                    [(strand, y), (strand + 0.004 * sign, 0.825)], [0.014, 0.007], who.hair, contact=0.1
-                )
+                self.limb([(strand, y), (strand + 0.004 * sign, 0.825)], [0.014, 0.007], who.hair, contact=0.1)
 
     def face(self, x: float, y: float, rx: float, ry: float, cos: float, sin: float) -> None:
         """The head is a ball; skin and hair are regions of it in the head's own frame, so it can turn."""
@@ -1384,17 +1354,13 @@ class SynthReader:
         """First part of every path: another generator version, seed or calibration gives other paths."""
         changed = ""
         if self.calibration != DEFAULT:
-            changed = (
-                "-" + hashlib.sha256(repr(sorted(asdict(self.calibration).items())).encode()).hexdigest()[:8]
-            )
+            changed = "-" + hashlib.sha256(repr(sorted(asdict(self.calibration).items())).encode()).hexdigest()[:8]
         return f"synth-v{GENERATOR_VERSION}{changed}/s{self.seed}"
 
     def path(self, pid: int, camid: int, index: int, modality: str = "visible", distance: float = 1.0) -> str:
         """Return the virtual path of an image; ``distance`` is kept to 1/100."""
         far = "" if distance == 1 else f"_d{round(100 * distance)}"
-        return (
-            f"{self.folder}/p{pid:04d}_c{camid}{'t' if modality == 'thermal' else ''}_i{index:02d}{far}.png"
-        )
+        return f"{self.folder}/p{pid:04d}_c{camid}{'t' if modality == 'thermal' else ''}_i{index:02d}{far}.png"
 
     def __call__(self, path: str, size: tuple[int, int]) -> np.ndarray:
         """Render ``path`` at ``size`` = (H, W): uint8 (H, W, 3).
@@ -1485,9 +1451,7 @@ def synth_caviar(
         far = numpy_generator(seed, "synth-caviar", "distance", pid).uniform(*distances, images_per_camera)
         for camid, distance in ((1, np.ones(images_per_camera)), (2, far.round(2))):
             for index, d in enumerate(distance.tolist()):
-                rows.append(
-                    (reader.path(pid, camid, index, distance=d), pid, camid, *native_size(size, d), d)
-                )
+                rows.append((reader.path(pid, camid, index, distance=d), pid, camid, *native_size(size, d), d))
     columns = ("path", "pid", "camid", "height", "width", "distance")
     return _dataset("synth-caviar", reader, rows, columns, size, genuine_lr_camid=2)
 
@@ -1508,16 +1472,12 @@ def synth_thermal(
     Raises:
         DatasetError: an option is out of its range, or a root is given.
     """
-    reader = _check_options(
-        "synth-thermal", root, identities, cameras, images_per_camera, seed, size, calibration
-    )
+    reader = _check_options("synth-thermal", root, identities, cameras, images_per_camera, seed, size, calibration)
     rows = []
     for pid in range(identities):
         for camid in range(1, cameras + 1):
             modality = MODALITIES[camid > cameras // 2]
-            rows += [
-                (reader.path(pid, camid, i, modality), pid, camid, modality) for i in range(images_per_camera)
-            ]
+            rows += [(reader.path(pid, camid, i, modality), pid, camid, modality) for i in range(images_per_camera)]
     return _dataset("synth-thermal", reader, rows, ("path", "pid", "camid", "modality"), size)
 
 
@@ -1558,13 +1518,9 @@ def _check_image(pid, camid, index, size, seed, modality, distance) -> None:
         raise DatasetError(f"distance must be between 1 (high resolution) and 16, found {distance}")
 
 
-def _check_options(
-    name, root, identities, cameras, images_per_camera, seed, size, calibration
-) -> SynthReader:
+def _check_options(name, root, identities, cameras, images_per_camera, seed, size, calibration) -> SynthReader:
     if root is not None:
-        raise DatasetError(
-            f"{name} is drawn, not read from disk: expected no root, found {root}; leave root out"
-        )
+        raise DatasetError(f"{name} is drawn, not read from disk: expected no root, found {root}; leave root out")
     if not isinstance(calibration, Calibration):
         raise DatasetError(f"{name}: calibration must be a Calibration, found {calibration!r}")
     least = 2 * calibration.identities_per_look
