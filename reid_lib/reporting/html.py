@@ -94,16 +94,15 @@ def _chapter(paper: str, rows: pd.DataFrame, root: Path, notebooks: Path) -> str
 def _map(paper: str, root: Path, notebooks: Path) -> str:
     lines = []
     for artefact in (a for a in ARTEFACTS if a.paper == paper):
-        how = _e(artefact.reason)
-        if artefact.tag:
-            how = f"<code>reid-lib reproduce --only &quot;{_e(artefact.title)}&quot;</code>"
-            source = notebooks / f"{artefact.notebook}.ipynb"
-            if source.is_file():
-                link = quote(os.path.relpath(source, root).replace(os.sep, "/"))
-                how += f' <a href="{link}">{_e(artefact.notebook)}</a>'
-        status = _pill(artefacts.status(artefact, notebooks))
+        status, how = artefacts.status(artefact, notebooks), _e(artefact.reason)
+        if status == "planned":
+            how = f"notebook {_e(artefact.notebook)}, not written yet"
+        elif artefact.tag:
+            link = quote(os.path.relpath(notebooks / f"{artefact.notebook}.ipynb", root).replace(os.sep, "/"))
+            how = f'<a href="{link}">{_e(artefact.notebook)}</a>, '
+            how += f"<code>reid-lib reproduce --only &quot;{_e(artefact.title)}&quot;</code>"
         name = _e(artefact.name + (f" ({artefact.alias})" if artefact.alias else ""))
-        lines.append(f"<tr><td>{name}</td><td>{_e(artefact.caption)}</td><td>{status}</td><td>{how}</td></tr>")
+        lines.append(f"<tr><td>{name}</td><td>{_e(artefact.caption)}</td><td>{_pill(status)}</td><td>{how}</td></tr>")
     return (
         "<details open><summary>All tables and figures</summary><div class=scroll><table class=rows><thead><tr>"
         "<th>name</th><th>what it shows</th><th>status</th><th>how</th></tr></thead>"

@@ -6,6 +6,7 @@ compared.
 """
 
 import html
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
@@ -37,6 +38,8 @@ METRICS = {
     "psnr": "PSNR (dB)",
     "lpips": "LPIPS",
 }
+# "63.6", "40.0 [38.5, 41.5]", "-3.6 lower"
+_NUMERIC = re.compile(r"[+-]?\d[\d.,]*( \[.*\])?( (agrees|higher|lower|no interval))?")
 PROFILE_NOTES = {
     "smoke": "Profile smoke: a few steps of a tiny network, to test the code; its numbers mean nothing.",
     "demo": "Profile demo: a small network trained for minutes, not the paper's setting.",
@@ -217,5 +220,5 @@ def _as_row(row: pd.Series) -> claims.Row:
 
 def _cell(value: object) -> str:
     text = "" if value is None or value != value else str(value)
-    numeric = text[:1].isdigit() or text[:2].strip("+-")[:1].isdigit()
+    numeric = _NUMERIC.fullmatch(text)
     return f"<td{' class=number' if numeric else ''}>{html.escape(text)}</td>"

@@ -103,6 +103,8 @@ def test_reading_forms():
     assert "<th>a &lt;b&gt;</th>" in tables.to_html(frame)
     assert "<script>" not in tables.to_html(frame)
     assert "<td class=number>-2</td>" in tables.to_html(frame)
+    prose = tables.to_html(pd.DataFrame({"x": ["94.7 in cadnet Table 1", "40.0 [38.5, 41.5]"]}))
+    assert prose.count("class=number") == 1
     assert tables.to_markdown(frame).splitlines() == [
         "| a <b> | n |",
         "| --- | --- |",
