@@ -185,9 +185,9 @@ def _verdict(found: pd.Series) -> str:
 
 def _audit() -> str:
     prose = audit.statements().assign(verdict=lambda t: t.agrees.map({True: "agrees", False: "differs"}))
-    prose = prose.sort_values("agrees", kind="stable")[
-        ["paper", "source", "text", "stated", "computed", "verdict", "note"]
-    ]
+    prose = prose.sort_values("agrees", kind="stable").drop(columns="agrees")
+    prose = prose[["paper", "source", "text", "stated", "computed", "verdict", "note"]]
+    prose["source"] = [name if name.startswith("Table") else f"Sec. {name}" for name in prose.source]
     means = audit.averages().assign(verdict=lambda t: t.agrees.map({True: "agrees", False: "differs"}))
     means = means.sort_values("agrees", kind="stable").drop(columns="agrees")
     quoted = audit.disagreements().assign(own=lambda t: t.own.map(tables.number))
