@@ -1352,10 +1352,8 @@ class SynthReader:
     @property
     def folder(self) -> str:
         """First part of every path: another generator version, seed or calibration gives other paths."""
-        changed = ""
-        if self.calibration != DEFAULT:
-            changed = "-" + hashlib.sha256(repr(sorted(asdict(self.calibration).items())).encode()).hexdigest()[:8]
-        return f"synth-v{GENERATOR_VERSION}{changed}/s{self.seed}"
+        settings = repr(sorted(asdict(self.calibration).items()))
+        return f"synth-v{GENERATOR_VERSION}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}/s{self.seed}"
 
     def path(self, pid: int, camid: int, index: int, modality: str = "visible", distance: float = 1.0) -> str:
         """Return the virtual path of an image; ``distance`` is kept to 1/100."""
