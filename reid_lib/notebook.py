@@ -23,7 +23,9 @@ import pandas as pd
 import torch
 
 from reid_lib import datasets
+from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
+from reid_lib.evaluation.ranking import Matcher, evaluate_settings
 from reid_lib.reporting import figures, results
 from reid_lib.training.run import pick_device
 
@@ -38,6 +40,14 @@ SYNTH_OPTIONS = {
     "smoke": {"identities": 24, "size": (64, 32)},
     "demo": {},
     "paper": {"size": (256, 128)},
+}
+
+_PUBLISHED_NAMES = {
+    "viper": "MLR-VIPeR",
+    "caviar": "CAVIAR",
+    "cuhk03": "MLR-CUHK03",
+    "market1501": "MLR-Market-1501",
+    "dukemtmc": "MLR-DukeMTMC-reID",
 }
 
 _MEANING = {
@@ -78,6 +88,11 @@ class Run:
         """Whether the people are drawn, not photographed."""
         return _is_synthetic(self.dataset_name)
 
+    @property
+    def label(self) -> str:
+        """The data set's name in the papers' tables (MLR-CUHK03), where they have it."""
+        return _PUBLISHED_NAMES.get(self.dataset_name, self.dataset_name)
+
     def banner(self) -> "HTML":
         """Return, for the top of the notebook, on what and how its numbers are measured."""
         from IPython.display import HTML
@@ -99,6 +114,43 @@ class Run:
         """
         path = results.write(rows, self.profile, self.dataset_name, paper, self._provenance())
         self._written.append(path.name)
+
+    def measure(
+        self,
+        matcher: Matcher,
+        settings: Mapping[str, Sequence[Trial]],
+        *,
+        paper: str,
+        artefact: str,
+        method: str,
+        seed: int | None = None,
+        **options: object,
+    ) -> pd.DataFrame:
+        """Evaluate a matcher in each setting (`mlr.settings`), save the rows at once, and return them.
+
+        Args:
+            matcher: the method.
+            settings: trials by the setting's name.
+            paper: key of `artefacts.PAPERS`; names the CSV.
+            artefact: name of the table or figure in the artefact map.
+            method: the method's name in the table.
+            seed: seed of the training; None where nothing was trained.
+            **options: those of `ranking.evaluate`.
+        """
+        scores = evaluate_settings(matcher, settings, **options)
+        fixed = {"paper": paper, "artefact": artefact, "dataset": self.label, "method": method}
+        rows = [
+            results.rows_from_summary(score.summary, **fixed, profile=self.profile, setting=setting, seed=seed)
+            for setting, score in scores.items()
+        ]
+        rows = pd.concat(rows, ignore_index=True)
+        self.save(rows, paper)
+        return rows
+
+    def measured(self, paper: str, artefact: str) -> pd.DataFrame:
+        """Return the saved rows of an artefact, one per number, averaged over seeds (`results.merge_seeds`)."""
+        rows = results.read(self.profile, self.dataset_name, paper)
+        return results.merge_seeds(rows[rows["artefact"] == artefact])
 
     def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:
         """Show a figure and save it as ``<name>.png`` in the folder.

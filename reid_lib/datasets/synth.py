@@ -1383,7 +1383,7 @@ def truth_path(path: str) -> str:
 
 
 def synth(
-    identities: int = 240,
+    identities: int = 400,
     cameras: int = 4,
     images_per_camera: int = 3,
     seed: int = 0,

@@ -167,8 +167,8 @@ def _check_ranking(
     expected = (len(query_pids), len(gallery_pids))
     if tuple(distances.shape) != expected or 0 in expected:
         raise ValueError(
-            f"distances must have one row per query and one column per gallery image, expected {expected}, each at "
-            f"least 1, found {tuple(distances.shape)}"
+            f"distances must have one row per query and one column per gallery image: expected {expected}, each "
+            f"at least 1, found {tuple(distances.shape)}"
         )
     if (camids[0] is None) != (camids[1] is None):
         raise ValueError("give query_camids and gallery_camids together, or neither (then nothing is removed)")
@@ -187,7 +187,7 @@ class Evaluation:
 
     Attributes:
         per_trial: one row per trial, columns ``rank1``, ..., ``map``, in percent.
-        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval) and ``trials``: see `summarise`.
+        summary: one row per metric, columns ``mean``, ``low``, ``high`` (95 % interval), ``trials`` (`summarise`).
     """
 
     per_trial: pd.DataFrame

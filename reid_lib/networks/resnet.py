@@ -124,9 +124,7 @@ def _imagenet_file() -> Path:
     name = url.rsplit("/", 1)[-1]
     try:
         cache = pooch.os_cache("reid-lib")
-        return Path(
-            pooch.retrieve(url, f"sha256:{IMAGENET_SHA256}", fname=name, path=cache, progressbar=True)
-        )
+        return Path(pooch.retrieve(url, f"sha256:{IMAGENET_SHA256}", fname=name, path=cache, progressbar=True))
     except (OSError, ValueError) as error:  # OSError: no network; ValueError: another sha256
         reason = type(error).__name__ if isinstance(error, OSError) else "its sha256 is not the published one"
         raise WeightsError(
@@ -135,9 +133,7 @@ def _imagenet_file() -> Path:
         ) from None
 
 
-def _stage(
-    block: type[BasicBlock] | type[Bottleneck], c_in: int, width: int, depth: int, stride: int
-) -> nn.Sequential:
+def _stage(block: type[BasicBlock] | type[Bottleneck], c_in: int, width: int, depth: int, stride: int) -> nn.Sequential:
     c_out = width * block.expansion
     shortcut = None
     if stride != 1 or c_in != c_out:

@@ -14,6 +14,4 @@ def tiny(width: int = 32) -> ResNet:
     Args:
         width: channels of the stem; the stages have 1, 2, 4 and 8 times as many.
     """
-    return ResNet(
-        BasicBlock, (1, 1, 1, 1), width, last_stride=1, stem_kernel=3, max_pool=False, input_size=(128, 64)
-    )
+    return ResNet(BasicBlock, (1, 1, 1, 1), width, last_stride=1, stem_kernel=3, max_pool=False, input_size=(128, 64))

@@ -228,9 +228,7 @@ def jigsaw(tokens: Tensor) -> Tensor:
     return patches.unflatten(1, (GROUPS, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def _resized(
-    embedding: Tensor, network: TransReID, weights_size: tuple[int, int], source: str | Path
-) -> Tensor:
+def _resized(embedding: Tensor, network: TransReID, weights_size: tuple[int, int], source: str | Path) -> Tensor:
     old, new = patch_grid(weights_size, network.stride), patch_grid(network.input_size, network.stride)
     if embedding.shape[1] != old[0] * old[1] + 1:
         raise WeightsError(

@@ -26,17 +26,13 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(
-            f"weight file missing: {path}; give the path of an existing .safetensors, .pth or .pt file"
-        )
+        raise WeightsError(f"weight file missing: {path}; give the path of an existing .safetensors, .pth or .pt file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not content:
-        raise WeightsError(
-            f"{path} holds no weights: expected names with tensors, found {_describe(content)}"
-        )
+        raise WeightsError(f"{path} holds no weights: expected names with tensors, found {_describe(content)}")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(
@@ -61,9 +57,7 @@ def load_weights(network: nn.Module, path: str | Path, ignore: tuple[str, ...] =
     load_checked(network, load_state(path), str(path), ignore)
 
 
-def load_checked(
-    network: nn.Module, state: dict[str, Tensor], source: str, ignore: tuple[str, ...] = ()
-) -> None:
+def load_checked(network: nn.Module, state: dict[str, Tensor], source: str, ignore: tuple[str, ...] = ()) -> None:
     """As `load_weights`, for a state that is already read; ``source`` names it in messages.
 
     Batch normalisation's counter ``num_batches_tracked``, which files older than PyTorch 0.4.1 lack, may be

@@ -114,7 +114,10 @@ def curve_with_interval(
     ylabel: str = "Rank-1 (%)",
     title: str = "",
 ) -> Figure:
-    """One line per name with its 95 % band. Frames: index x; column value, and low and high if known."""
+    """One line per name with its 95 % band. Frames: index x; column value, and low and high if known.
+
+    An index of text stands at equal distances, in the order of the first frame.
+    """
     for name, frame in curves.items():
         if "value" not in frame or ("low" in frame) != ("high" in frame):
             raise FigureError(
@@ -124,18 +127,28 @@ def curve_with_interval(
     with mpl.rc_context(_STYLE):
         figure, axis = _axis(title, xlabel, ylabel)
         for number, (name, frame) in enumerate(curves.items()):
-            x, look = frame.index.to_numpy(float), _look(number)
+            x, look = _places(frame.index, curves), _look(number)
             axis.plot(x, frame["value"].to_numpy(float), label=name, **look)
             if "low" in frame:
                 band = frame["low"].to_numpy(float), frame["high"].to_numpy(float)
                 axis.fill_between(x, *band, color=look["color"], alpha=0.18, linewidth=0)
-        ticks = sorted({value for frame in curves.values() for value in frame.index.to_numpy(float)})
+        pairs = [zip(_places(f.index, curves), f.index, strict=True) for f in curves.values()]
+        ticks = {place: label for pair in pairs for place, label in pair}
         if len(ticks) <= 12:
-            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_xticks(
+                list(ticks), [label if isinstance(label, str) else f"{label:g}" for label in ticks.values()]
+            )
         _percent_axis(axis, ylabel)
         if len(curves) > 1:
             axis.legend()
     return figure
+
+
+def _places(index: pd.Index, curves: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Where the entries of an index stand on the x axis."""
+    if pd.api.types.is_numeric_dtype(index):
+        return index.to_numpy(float)
+    return pd.Index(next(iter(curves.values())).index).get_indexer(index).astype(float)
 
 
 def cmc_curve(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:

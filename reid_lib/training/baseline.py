@@ -144,6 +144,11 @@ class FeatureMatcher:
         return euclidean(query, gallery)
 
 
+def pretrained_name(weights: str | Path) -> str:
+    """Return the method's name in tables: "OSNet x0.25 (msmt17)" for ``osnet_x0_25_msmt17.pth``."""
+    return f"OSNet x0.25 ({Path(weights).stem.removeprefix('osnet_x0_25_')})"
+
+
 def pretrained(weights: str | Path, device: torch.device | None = None) -> FeatureMatcher:
     """Return the Matcher of an OSNet x0.25 checkpoint as it is (256 x 128 pixels, 512-d features).
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid_lib.datasets import synth as module
 from reid_lib.datasets.records import DatasetError
 from reid_lib.datasets.synth import (
     PATTERNS,
@@ -26,7 +27,6 @@ from reid_lib.datasets.synth import (
 )
 from reid_lib.seeds import numpy_generator
 
-from reid_lib.datasets import synth as module
 QUIET = Calibration(noise=0.0, look_jitter=0.0)
 GROUP = QUIET.identities_per_look
 

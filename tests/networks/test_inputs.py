@@ -8,9 +8,7 @@ from reid_lib.seeds import torch_generator
 
 
 def _images(n: int = 2, height: int = 32, width: int = 16) -> torch.Tensor:
-    return torch.randint(
-        256, (n, 3, height, width), dtype=torch.uint8, generator=torch_generator(0, "images")
-    )
+    return torch.randint(256, (n, 3, height, width), dtype=torch.uint8, generator=torch_generator(0, "images"))
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:
@@ -57,6 +55,4 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_agrees_with_cpu():
     images = _images()
-    torch.testing.assert_close(
-        normalise(images.cuda(), (64, 32)).cpu(), normalise(images, (64, 32)), atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(normalise(images.cuda(), (64, 32)).cpu(), normalise(images, (64, 32)), atol=1e-4, rtol=0)

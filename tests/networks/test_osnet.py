@@ -11,9 +11,7 @@ from reid_lib.networks.osnet import osnet_x0_25, osnet_x1_0
 from reid_lib.networks.weights import WeightsError
 
 
-@pytest.mark.parametrize(
-    ("make", "map_dim", "parameters"), [(osnet_x0_25, 128, 203_568), (osnet_x1_0, 512, 2_193_616)]
-)
+@pytest.mark.parametrize(("make", "map_dim", "parameters"), [(osnet_x0_25, 128, 203_568), (osnet_x1_0, 512, 2_193_616)])
 def test_shapes_and_parameters(make, map_dim: int, parameters: int):
     network = make().eval()
     assert (network.dim, network.map_dim, network.input_size) == (512, map_dim, (256, 128))
@@ -40,9 +38,7 @@ def test_classifier_of_a_file_is_ignored(tmp_path: Path):
 
 def test_weights_of_the_other_width(tmp_path: Path):
     torch.save(osnet_x0_25().state_dict(), tmp_path / "a.pth")
-    with pytest.raises(
-        WeightsError, match=r"another network than OSNet.*of another shape \(conv1.conv.weight \(16, "
-    ):
+    with pytest.raises(WeightsError, match=r"another network than OSNet.*of another shape \(conv1.conv.weight \(16, "):
         osnet_x1_0(tmp_path / "a.pth")
 
 
@@ -52,18 +48,14 @@ def _viper(folder: Path, rows: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize(
-    ("name", "rank1"), [("osnet_x0_25_msmt17.pth", 31.3), ("osnet_x0_25_market1501.pt", 23.7)]
-)
+@pytest.mark.parametrize(("name", "rank1"), [("osnet_x0_25_msmt17.pth", 31.3), ("osnet_x0_25_market1501.pt", 23.7)])
 def test_published_weights_find_people_in_viper(shared_data: Path, name: str, rank1: float):
     """Rank-1 of 316 is the known one, within the spread of single splits (10 splits: -3.1 to +2.6)."""
     network = osnet_x0_25(shared_data / "weights" / name).eval()
     rows = np.arange(0, 632, 2)
     with torch.inference_mode():
         query, gallery = (
-            torch.cat(
-                [network(normalise(batch, network.input_size)) for batch in _viper(folder, rows).split(64)]
-            )
+            torch.cat([network(normalise(batch, network.input_size)) for batch in _viper(folder, rows).split(64)])
             for folder in (shared_data / "VIPeR" / "cam_a", shared_data / "VIPeR" / "cam_b")
         )
     similarity = F.normalize(query) @ F.normalize(gallery).T

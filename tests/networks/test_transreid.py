@@ -16,9 +16,7 @@ def _images(n: int = 2, size: tuple[int, int] = (64, 32)) -> torch.Tensor:
     return torch.randn(n, 3, *size, generator=torch_generator(0, "images"))
 
 
-def _official_state(
-    width: int, depth: int, tokens: int, cameras: int, identities: int = 5
-) -> dict[str, torch.Tensor]:
+def _official_state(width: int, depth: int, tokens: int, cameras: int, identities: int = 5) -> dict[str, torch.Tensor]:
     """A state with the official checkpoint's names and shapes (damo-cv/TransReID), random values."""
     shapes: dict[str, tuple[int, ...]] = {
         "base.cls_token": (1, 1, width),
@@ -42,10 +40,7 @@ def _official_state(
     shapes |= {"base.fc.weight": (1000, width), "base.fc.bias": (1000,)}
     for suffix in ("", "_1", "_2", "_3", "_4"):
         shapes[f"classifier{suffix}.weight"] = (identities, width)
-        shapes |= {
-            f"bottleneck{suffix}.{name}": (width,)
-            for name in ("weight", "bias", "running_mean", "running_var")
-        }
+        shapes |= {f"bottleneck{suffix}.{name}": (width,) for name in ("weight", "bias", "running_mean", "running_var")}
         shapes[f"bottleneck{suffix}.num_batches_tracked"] = ()
     generator = torch_generator(0, "official")
     state = {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
@@ -59,9 +54,7 @@ def official_file(tmp_path: Path) -> Path:
     return tmp_path / "transreid.pth"
 
 
-def _slow_feature(
-    state: dict[str, torch.Tensor], x: torch.Tensor, camera: int, depth: int, heads: int
-) -> torch.Tensor:
+def _slow_feature(state: dict[str, torch.Tensor], x: torch.Tensor, camera: int, depth: int, heads: int) -> torch.Tensor:
     """TransReID of one image (3, H, W) as paper and official code have it, in float64 and step by step."""
     state = {name: value.double() for name, value in state.items()}
     mean, std = torch.tensor([0.485, 0.456, 0.406]).double(), torch.tensor([0.229, 0.224, 0.225]).double()
@@ -76,9 +69,7 @@ def _slow_feature(
     t = torch.stack(tokens) + state["base.pos_embed"][0] + 3.0 * state["base.sie_embed"][camera, 0]
 
     def norm(t: torch.Tensor, name: str) -> torch.Tensor:
-        return nn.functional.layer_norm(
-            t, t.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6
-        )
+        return nn.functional.layer_norm(t, t.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
 
     def linear(t: torch.Tensor, name: str) -> torch.Tensor:
         return t @ state[f"{name}.weight"].T + state[f"{name}.bias"]
@@ -133,9 +124,7 @@ def test_full_size_is_3840_wide():
         assert network(_images(1, (256, 128))).shape == (1, 3840)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     official = _official_state(768, 12, 211, 6)
-    assert shapes == {
-        n: tuple(v.shape) for n, v in official.items() if not n.startswith(("classifier", "base.fc."))
-    }
+    assert shapes == {n: tuple(v.shape) for n, v in official.items() if not n.startswith(("classifier", "base.fc."))}
 
 
 def test_feature_after_the_batch_norms(official_file: Path):
@@ -150,9 +139,7 @@ def test_feature_after_the_batch_norms(official_file: Path):
     assert not torch.allclose(after(x, 0), before(x, 0), atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("patches", "expected"), [(8, [5, 1, 6, 2, 7, 3, 8, 4]), (7, [5, 2, 6, 3, 7, 4, 1, 3])]
-)
+@pytest.mark.parametrize(("patches", "expected"), [(8, [5, 1, 6, 2, 7, 3, 8, 4]), (7, [5, 2, 6, 3, 7, 4, 1, 3])])
 def test_jigsaw_of_few_patches(patches: int, expected: list[int]):
     tokens = torch.arange(patches + 1).view(1, -1, 1)
     assert jigsaw(tokens).flatten().tolist() == expected

@@ -19,9 +19,7 @@ def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}]
-)
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_reads_torch_files_wrapped_or_not(tmp_path: Path, wrap, prefix: str):
     state = _network().state_dict()
@@ -42,9 +40,7 @@ def test_reads_safetensors(tmp_path: Path):
 
 
 def test_absent_file(tmp_path: Path):
-    with pytest.raises(
-        WeightsError, match=r"weight file missing: .*nothing\.pth; give the path of an existing"
-    ):
+    with pytest.raises(WeightsError, match=r"weight file missing: .*nothing\.pth; give the path of an existing"):
         load_state(tmp_path / "nothing.pth")
 
 

@@ -56,6 +56,13 @@ def test_curves_differ_by_more_than_colour():
         figures.curve_with_interval({"x": CURVE[["value", "low"]]})
 
 
+def test_curves_over_names_stand_at_equal_distances():
+    named = CURVE.set_axis(["HR->HR", "r = 2", "r = 4"])
+    axis = figures.curve_with_interval({"HR only": named, "HR + LR": named.iloc[1:]}).axes[0]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["HR->HR", "r = 2", "r = 4"]
+    assert [line.get_xdata().tolist() for line in axis.lines] == [[0, 1, 2], [1, 2]]
+
+
 def test_cmc_curve():
     figure = figures.cmc_curve({"plain": np.array([50.0, 75.0, 100.0])})
     assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2, 3]
