@@ -9,6 +9,8 @@ import pytest
 import torch
 from matplotlib import pyplot
 
+from reid_lib.datasets import mlr
+from reid_lib.evaluation.ranking import evaluate
 from reid_lib.notebook import Run, _usable_cores, start
 from reid_lib.reporting import results
 
@@ -140,3 +142,31 @@ def test_threads_are_set_unless_the_environment_says(monkeypatch: pytest.MonkeyP
         assert torch.get_num_threads() == _usable_cores()
     finally:
         torch.set_num_threads(before)
+
+
+class Shades:
+    """A matcher that compares mean colours."""
+
+    device = torch.device("cpu")
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        return images.float().mean((2, 3))
+
+    def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean((2, 3))
+
+    def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+        return torch.cdist(query, gallery)
+
+
+def test_measure_evaluates_saves_and_returns_rows(run: Run, results_folder: Path) -> None:
+    settings = mlr.settings(run.dataset, rates=(1, 4), n=2)
+    fixed = {"paper": "baselines", "artefact": "Baselines", "method": "shades", "progress": False}
+    first, second = (run.measure(Shades(), settings, seed=seed, **fixed) for seed in (0, 1))
+    assert set(first["setting"]) == {"HR->HR", "r = 4", "MLR {2,3,4}"}
+    assert set(first["dataset"]) == {"synth"}
+    assert len(results.read("smoke", "synth", "baselines")) == len(first) + len(second)
+    measured = run.measured("baselines", "Baselines").set_index(["setting", "metric"])
+    expected = evaluate(Shades(), settings["r = 4"], progress=False).summary.loc["rank1", "mean"]
+    assert measured.loc[("r = 4", "rank1"), "value"] == pytest.approx(expected)
+    assert set(measured["seeds"]) == {2}
