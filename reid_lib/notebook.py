@@ -10,11 +10,12 @@ run.finish()
 """
 
 import html
+import inspect
 import io
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from reid_lib.reporting import figures, results
 from reid_lib.training.run import pick_device
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
+    from IPython.display import HTML, Markdown
     from matplotlib.figure import Figure
 
 PROFILE_VARIABLE = "REID_LIB_PROFILE"
@@ -206,6 +207,13 @@ class Run:
         seconds = time.monotonic() - self._started
         fingerprint, note = self.dataset.fingerprint(), self.dataset.note
         return results.provenance(parameters, fingerprint, seconds, gpu, note)
+
+
+def source(function: Callable) -> "Markdown":
+    """Return a function's source for display, so that a notebook's text stands beside the code that runs."""
+    from IPython.display import Markdown
+
+    return Markdown(f"```python\n{inspect.getsource(function)}```")
 
 
 def start(

@@ -11,7 +11,7 @@ from matplotlib import pyplot
 
 from reid_lib.datasets import mlr
 from reid_lib.evaluation.ranking import evaluate
-from reid_lib.notebook import Run, _usable_cores, start
+from reid_lib.notebook import Run, _usable_cores, source, start
 from reid_lib.reporting import results
 
 ROW = {"artefact": "Baselines", "method": "tiny", "metric": "rank1", "value": 41.5, "trials": 10}
@@ -170,3 +170,9 @@ def test_measure_evaluates_saves_and_returns_rows(run: Run, results_folder: Path
     expected = evaluate(Shades(), settings["r = 4"], progress=False).summary.loc["rank1", "mean"]
     assert measured.loc[("r = 4", "rank1"), "value"] == pytest.approx(expected)
     assert set(measured["seeds"]) == {2}
+
+
+def test_source_shows_the_function_that_runs() -> None:
+    shown = source(mlr.split_trials).data
+    assert shown.startswith("```python\ndef split_trials(")
+    assert shown.endswith("```")
