@@ -411,10 +411,7 @@ def _load(name: str, root: str, layout: str, options: Sequence[str]):
 
 
 def _data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
-    found = _assignments(options)
-    if "partition" in found:  # a file named from here; notebooks run in the project's root
-        found["partition"] = str(Path(str(found["partition"])).resolve())
-    return ({"layout": layout} if layout else {}) | found
+    return ({"layout": layout} if layout else {}) | _assignments(options)
 
 
 def _unreadable(dataset) -> list[str]:
@@ -497,7 +494,10 @@ def _check_output(path: Path) -> None:
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, object]:
-    """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string."""
+    """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string.
+
+    A file named from the caller's folder gets its full path: notebooks run in the project's root.
+    """
     import ast
 
     found = {}
@@ -508,7 +508,7 @@ def _assignments(texts: Sequence[str]) -> dict[str, object]:
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            found[name] = value
+            found[name] = str(Path(value).resolve()) if Path(value).is_file() else value
     return found
 
 

@@ -83,3 +83,11 @@ def test_continuous_integration_runs_make_test(project: dict) -> None:
 def test_the_citation_names_the_version(project: dict) -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "rank1" in capsys.readouterr().out
