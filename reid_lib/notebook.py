@@ -149,9 +149,13 @@ class Run:
         return rows
 
     def measured(self, paper: str, artefact: str) -> pd.DataFrame:
-        """Return the saved rows of an artefact, one per number, averaged over seeds (`results.merge_seeds`)."""
+        """Return the saved rows of an artefact, one per number, averaged over this run's seeds.
+
+        Rows of other seeds, which an earlier run may have left, take no part; see `results.merge_seeds`.
+        """
         rows = results.read(self.profile, self.dataset_name, paper)
-        return results.merge_seeds(rows[rows["artefact"] == artefact])
+        own = rows["seed"].isna() | rows["seed"].isin(self.seeds)
+        return results.merge_seeds(rows[own & (rows["artefact"] == artefact)])
 
     def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:
         """Show a figure and save it as ``<name>.png`` in the folder.

@@ -170,6 +170,8 @@ def test_measure_evaluates_saves_and_returns_rows(run: Run, results_folder: Path
     expected = evaluate(Shades(), settings["r = 4"], progress=False).summary.loc["rank1", "mean"]
     assert measured.loc[("r = 4", "rank1"), "value"] == pytest.approx(expected)
     assert set(measured["seeds"]) == {2}
+    alone = start("02_x", profile="smoke", dataset="synth", seeds=[1]).measured("baselines", "Baselines")
+    assert set(alone["seeds"]) == {1}
 
 
 def test_source_shows_the_function_that_runs() -> None:

@@ -65,6 +65,7 @@ class Trial:
         if len(absent):
             raise DatasetError(f"{path}: {len(absent)} images are not in {dataset.name}, the first is {absent.iloc[0]}")
         rows.index = pd.Index(numbers[rows["path"]].to_numpy())
+        _check_roles(path, rows)
         known = dataset.table.loc[rows.index]
         other = rows[(rows["pid"] != known["pid"]) | (rows["camid"] != known["camid"])]
         if len(other):
@@ -74,6 +75,18 @@ class Trial:
         query = rows[rows["role"] == "query"][["path", "pid", "camid", "rate"]]
         gallery = rows[rows["role"] == "gallery"][["path", "pid", "camid"]]
         return cls(dataset, query, gallery, int(rows["split"].iloc[0]), int(rows["trial"].iloc[0]))
+
+
+def _check_roles(path: str | Path, rows: pd.DataFrame) -> None:
+    """Refuse a trial's rows that are several trials, have other roles, or rates that are no rates."""
+    if len(rows[["split", "trial"]].drop_duplicates()) != 1 or not rows["path"].is_unique:
+        raise DatasetError(f"{path}: expected one trial of one split, each image once; write one file per trial")
+    if set(rows["role"]) != {"query", "gallery"}:
+        found = ", ".join(sorted(map(str, set(rows["role"]))))
+        raise DatasetError(f"{path}: expected rows with role query and rows with role gallery, found {found}")
+    rates = pd.to_numeric(rows["rate"], errors="coerce")
+    if not ((rates >= 1) & (rates % 1 == 0)).all():
+        raise DatasetError(f"{path}: every rate must be an integer r >= 1 (the image becomes H/r x W/r)")
 
 
 def trials(
@@ -100,7 +113,7 @@ def trials(
         simulate: whether queries are down-sampled. None: unless the set has genuine LR images, which then keep rate 1.
 
     Raises:
-        ValueError: no rate, a rate below 1, or ``n`` below 1.
+        ValueError: no rate, a rate below 1, ``n`` below 1, or rates for genuine LR images, which keep rate 1.
         DatasetError: a test identity is not seen by the LR camera and another one.
     """
     rates = [int(rate) for rate in rates]
@@ -108,7 +121,12 @@ def trials(
         raise ValueError(f"rates must be integers >= 1, at least one, found {rates}")
     if n < 1:
         raise ValueError(f"the number of trials n must be at least 1, found {n}")
-    simulate = dataset.genuine_lr_camid is None if simulate is None else simulate
+    if simulate is None:
+        simulate = dataset.genuine_lr_camid is None
+        if not simulate and rates not in ([1], list(MLR_RATES)):
+            raise ValueError(
+                f"{dataset.name} has genuine LR images, down-sampled only with simulate=True; found rates {rates}"
+            )
     test = dataset.part("test", split)
     is_query = test["camid"] == lr_camera(dataset, test, split, seed)
     query, others = test[is_query][["path", "pid", "camid"]], test[~is_query][["path", "pid", "camid"]]
@@ -141,8 +159,9 @@ def settings(
 
     The names are "HR->HR" (rate 1), "r = 2", ... and "MLR {2,3,4}". All settings share their gallery images. On a set
     with genuine LR images the LR camera's images are the queries throughout: "genuine LR" leaves them as they are (the
-    papers' protocol for CAVIAR), "genuine LR, r = 2" down-samples them further; no HR image of another camera exists
-    there, so its "HR->HR, same camera" takes other images of the HR camera and is easier than any real task.
+    papers' protocol for CAVIAR), "genuine LR, r = 2" and the like down-sample them further; no HR image of another
+    camera exists there, so its "HR->HR, same camera" takes other images of the HR camera and is easier than any real
+    task.
 
     Args:
         dataset: the data set.
@@ -163,6 +182,7 @@ def settings(
         return {**named, f"MLR {{{','.join(map(str, mlr_rates))}}}": draw(mlr_rates)}
     genuine = draw((1,), simulate=False)
     further = {f"genuine LR, r = {rate}": draw((rate,)) for rate in rates if rate > 1}
+    further[f"genuine LR, MLR {{{','.join(map(str, mlr_rates))}}}"] = draw(mlr_rates)
     return {"HR->HR, same camera": [_same_camera(t) for t in genuine], "genuine LR": genuine, **further}
 
 

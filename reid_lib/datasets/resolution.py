@@ -78,14 +78,18 @@ def _degrade(images: torch.Tensor, rate: int, kernel: str) -> torch.Tensor:
 
 
 def _resize(images: torch.Tensor, size: tuple[int, int], kernel: str) -> torch.Tensor:
-    (height, width), device = images.shape[-2:], images.device
-    rows = torch.from_numpy(resize_matrix(kernel, height, size[0])).to(device)
-    columns = torch.from_numpy(resize_matrix(kernel, width, size[1])).to(device)
+    height, width = images.shape[-2:]
+    rows = _matrix_on(images.device, kernel, height, size[0])
+    columns = _matrix_on(images.device, kernel, width, size[1])
     resized = rows @ (images.float() @ columns.T)
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
 @lru_cache(maxsize=256)
+def _matrix_on(device: torch.device, kernel: str, n_in: int, n_out: int) -> torch.Tensor:
+    return torch.from_numpy(resize_matrix(kernel, n_in, n_out)).to(device)
+
+
 def resize_matrix(kernel: str, n_in: int, n_out: int) -> np.ndarray:
     """Return the float32 matrix (n_out, n_in) that resizes a line of ``n_in`` samples to ``n_out``.
 

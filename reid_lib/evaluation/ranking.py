@@ -24,10 +24,9 @@ class Matcher(Protocol):
     """What evaluation asks of a method.
 
     Images are uint8 (n, 3, H, W) at the data set's size; a matcher resizes them to what its network takes. Embeddings
-    are tensors whose first axis is the image. ``device`` is where images are wanted.
+    are tensors whose first axis is the image. Two attributes are optional: ``device``, where images go (default: the CPU),
+    and ``split``, the split whose training identities it has seen (default None: no identity of the set).
     """
-
-    device: torch.device
 
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
         """Embed query images (LR or HR); ``rates`` int64 (n,) are their down-sampling rates r (1 = HR)."""
@@ -77,10 +76,11 @@ def rank_metrics(
         ``{"rank1": ..., "rank5": ..., ..., "map": ...}``.
 
     Raises:
-        ValueError: shapes that do not fit, NaN or infinite distances, one of the two camera arrays alone, a rank
-            below 1, or no query with a positive.
+        ValueError: shapes that do not fit, text instead of numbers, NaN or infinite distances, one of the two camera
+            arrays alone, a rank below 1, or no query with a positive.
     """
     distances = _tensor(distances)
+    distances = distances if distances.is_floating_point() else distances.float()
     query_pids, gallery_pids = (_tensor(pids).to(distances.device).long() for pids in (query_pids, gallery_pids))
     _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids), ranks)
     columns, valid, removed = _same_identity(query_pids, gallery_pids, query_camids, gallery_camids)
@@ -106,7 +106,9 @@ def _tensor(values: Array | Sequence[float]) -> torch.Tensor:
     """Share the memory of ``values`` where torch can: it takes no array that may not be written to."""
     if isinstance(values, torch.Tensor):
         return values
-    values = np.asarray(values)
+    values = np.ascontiguousarray(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"expected numbers, found {values.dtype}: give identities and cameras as integers")
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
@@ -230,10 +232,16 @@ def evaluate(
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: no trial, trials of different data sets, or embeddings that give NaN distances.
+        ValueError: no trial, trials of different data sets, trials of another split than the matcher was trained on, or
+            embeddings that give NaN distances.
     """
     if len({id(trial.dataset) for trial in trials}) != 1:
         raise ValueError("evaluate needs at least one trial, and all trials of the same data set object")
+    trained = getattr(matcher, "split", None)
+    if trained is not None and any(trial.split != trained for trial in trials):
+        raise ValueError(
+            f"the matcher was trained on split {trained}: trials of other splits show its training identities"
+        )
     store = open_store(trials[0].dataset)
     queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
     queries = queries.sort_values(["rate", "row"]).reset_index(drop=True)
@@ -278,8 +286,8 @@ def embed_queries(
     """Embed images of a store as queries, each down-sampled by its rate; the first axis follows ``rows``."""
     rows, rates, parts = np.asarray(rows), _tensor(rates), []
     for batch, rate in zip(_batches(rows, batch_size), rates.split(batch_size), strict=True):
-        images = degrade(store.batch(batch).to(matcher.device), rate, kernel)
-        parts.append(matcher.embed_query(images, rate.to(matcher.device)))
+        images = degrade(store.batch(batch).to(_device(matcher)), rate, kernel)
+        parts.append(matcher.embed_query(images, rate.to(_device(matcher))))
         if bar is not None:
             bar.update(len(batch))
     return torch.cat(parts)
@@ -291,10 +299,14 @@ def embed_gallery(
     """Embed HR images of a store as gallery; the first axis follows ``rows``."""
     parts = []
     for batch in _batches(np.asarray(rows), batch_size):
-        parts.append(matcher.embed_gallery(store.batch(batch).to(matcher.device)))
+        parts.append(matcher.embed_gallery(store.batch(batch).to(_device(matcher))))
         if bar is not None:
             bar.update(len(batch))
     return torch.cat(parts)
+
+
+def _device(matcher: Matcher) -> torch.device:
+    return getattr(matcher, "device", torch.device("cpu"))
 
 
 def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.datasets.resolution import degrade
+from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
 from reid_lib.evaluation.ranking import euclidean
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
@@ -39,7 +39,8 @@ class BaselineConfig:
         rates: down-sampling rates of the training images, drawn per image: (1,) is HR only, (1, 2, 3, 4) HR and LR.
         kernel: down-sampling kernel.
         p, k: identities in a batch, images per identity.
-        pad: zeros on each side before the random crop, in pixels of the data set's images.
+        input_size: (H, W) to which images are resized after their down-sampling; None: the data set's own size.
+        pad: zeros on each side before the random crop, in pixels of the network's input.
         margin: of the triplet loss.
         learning_rate, weight_decay: of Adam.
         epochs: length of the training.
@@ -54,6 +55,7 @@ class BaselineConfig:
     kernel: str = "bicubic"
     p: int = 16
     k: int = 4
+    input_size: tuple[int, int] | None = (256, 128)
     pad: int = 10
     margin: float = 0.3
     learning_rate: float = 3.5e-4
@@ -69,24 +71,10 @@ class BaselineConfig:
         Raises:
             ValueError: unknown profile.
         """
+        tiny = {"network": "tiny", "input_size": None}
         small = {
-            "smoke": {
-                "network": "tiny",
-                "width": 8,
-                "p": 4,
-                "pad": 2,
-                "epochs": 2,
-                "warmup": 0,
-                "milestones": (1,),
-            },
-            "demo": {
-                "network": "tiny",
-                "pad": 5,
-                "learning_rate": 2e-3,
-                "epochs": 12,
-                "warmup": 1,
-                "milestones": (7, 10),
-            },
+            "smoke": {**tiny, "width": 8, "p": 4, "pad": 2, "epochs": 2, "warmup": 0, "milestones": (1,)},
+            "demo": {**tiny, "pad": 5, "learning_rate": 2e-3, "epochs": 12, "warmup": 1, "milestones": (7, 10)},
             "paper": {},
         }
         if profile not in small:
@@ -122,12 +110,17 @@ class FeatureMatcher:
         embed: maps normalised images (N, 3, h, w) to features (N, d); a network in eval mode, or a method of one.
         input_size: (h, w) that ``embed`` takes.
         device: where it runs.
+        split: the split on whose training identities it was trained; None: on no identity of the data set.
     """
 
     def __init__(
-        self, embed: Callable[[torch.Tensor], torch.Tensor], input_size: tuple[int, int], device: torch.device
+        self,
+        embed: Callable[[torch.Tensor], torch.Tensor],
+        input_size: tuple[int, int],
+        device: torch.device,
+        split: int | None = None,
     ) -> None:
-        self._embed, self.input_size, self.device = embed, input_size, device
+        self._embed, self.input_size, self.device, self.split = embed, input_size, device, split
 
     @torch.inference_mode()
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
@@ -152,9 +145,16 @@ def pretrained_name(weights: str | Path) -> str:
 def pretrained(weights: str | Path, device: torch.device | None = None) -> FeatureMatcher:
     """Return the Matcher of an OSNet x0.25 checkpoint as it is (256 x 128 pixels, 512-d features).
 
+    Args:
+        weights: the checkpoint's file.
+        device: None takes the CUDA device if there is one.
+
     Raises:
+        ValueError: weights "none": a random network would be measured.
         WeightsError: the file is absent, cannot be read, holds more than tensors, or is of another network.
     """
+    if str(weights) == "none":
+        raise ValueError('weights="none" would measure a random network: name an OSNet x0.25 file')
     device = device or pick_device()
     network = osnet_x0_25(weights=weights).to(device, memory_format=torch.channels_last).eval()
     return FeatureMatcher(network, network.input_size, device)
@@ -170,7 +170,7 @@ class PerRateMatcher:
     def __init__(self, matchers: dict[int, FeatureMatcher], kernel: str = "bicubic") -> None:
         self.rates = sorted(matchers)
         self.matchers = [matchers[rate] for rate in self.rates]
-        self.kernel, self.device = kernel, self.matchers[0].device
+        self.kernel, self.device, self.split = kernel, self.matchers[0].device, self.matchers[0].split
 
     def model_of(self, rates: torch.Tensor) -> torch.Tensor:
         """Return the place of the model for each rate; int64 (n,)."""
@@ -209,14 +209,17 @@ def build_backbone(config: BaselineConfig, size: tuple[int, int]) -> nn.Module:
     """Build the backbone of a configuration for images of ``size`` (H, W).
 
     Raises:
-        ValueError: unknown network.
+        ValueError: unknown network, or weights for "tiny".
     """
     if config.network == "resnet50":
         backbone = resnet50(last_stride=1, weights=config.weights)
-    elif config.network == "tiny":
+    elif config.network == "tiny" and config.weights == "none":
         backbone = tiny(width=config.width)
     else:
-        raise ValueError(f"unknown network {config.network!r}: the baseline has resnet50 and tiny")
+        raise ValueError(
+            f"the baseline has resnet50, and tiny without weights; found network {config.network!r} with weights "
+            f"{config.weights!r}"
+        )
     backbone.input_size = size
     return backbone
 
@@ -237,7 +240,7 @@ def train(
 
     Args:
         config: the settings.
-        dataset: the data set; images enter at its size.
+        dataset: the data set; images are down-sampled at its size.
         split: number of the train/test split.
         seed: seed of all draws.
         folder: parent of the run's own folder (`run.run_folder`); None keeps nothing.
@@ -248,11 +251,11 @@ def train(
         ValueError: fewer training identities than ``config.p``, unknown network.
         TrainingError: a loss that is not finite.
     """
-    device = device or pick_device()
+    device, size = device or pick_device(), config.input_size or dataset.size
     rows = dataset.part("train", split)
     pids = rows["pid"].to_numpy()
     labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
-    model = initialise(lambda: Baseline(build_backbone(config, dataset.size), int(labels.max()) + 1), seed, device)
+    model = initialise(lambda: Baseline(build_backbone(config, size), int(labels.max()) + 1), seed, device)
     optimizer = torch.optim.Adam(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.learning_rate,
@@ -277,7 +280,7 @@ def train(
             }
             run.step(optimizer, terms, images=len(places))
         scheduler.step()
-    return FeatureMatcher(model.eval().embed, dataset.size, device)
+    return FeatureMatcher(model.eval().embed, size, device, split)
 
 
 def training_inputs(
@@ -287,9 +290,11 @@ def training_inputs(
     generator: torch.Generator,
     device: torch.device,
 ) -> torch.Tensor:
-    """Read, down-sample, augment and normalise a batch: floats (N, 3, H, W) in channels-last layout on ``device``."""
+    """Read, down-sample, resize, augment and normalise a batch: channels-last floats (N, 3, H, W) on ``device``."""
     images = store.batch(rows).to(device, non_blocking=True)
     images = degrade(images, draw_rates(len(rows), config.rates, generator), config.kernel)
+    if config.input_size not in (None, store.images.shape[1:3]):
+        images = upsample(images, config.input_size)
     images = augment(images, generator, config.pad)
     return normalise(images).contiguous(memory_format=torch.channels_last)
 

@@ -58,9 +58,9 @@ def initialise(build: Callable[[], torch.nn.Module], seed: int, device: torch.de
 def code_digest() -> str:
     """Return a digest of the sources that decide what a training run gives: data sets, networks, losses, loops."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
-    for room in ("datasets", "networks", "losses", "training"):
-        for path in sorted((package / room).glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
+    rooms = ("datasets", "networks", "losses", "training")
+    for path in [package / "seeds.py", *(path for room in rooms for path in sorted((package / room).glob("*.py")))]:
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -190,8 +190,14 @@ class Run:
             "history": self.history,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
-        last, new = self.folder / "last.pt", self.folder / f"new-{os.getpid()}.pt"
-        torch.save(state, new)
+        last, new = self.folder / "last.pt", self.folder / "new.pt"
+        try:
+            torch.save(state, new)
+        except (OSError, RuntimeError) as error:
+            new.unlink(missing_ok=True)
+            raise TrainingError(
+                f"cannot write a checkpoint into {self.folder} ({error}); those there are kept"
+            ) from error
         if last.exists():
             os.replace(last, self.folder / "previous.pt")
         os.replace(new, last)
@@ -214,7 +220,7 @@ class Run:
             if not path.exists():
                 continue
             try:
-                return torch.load(path, map_location=self.device, weights_only=True)
+                return torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises many kinds for a damaged file
                 print(
                     f"checkpoint {path} cannot be read ({type(error).__name__}): trying the one before",

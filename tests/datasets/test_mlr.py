@@ -76,6 +76,8 @@ def test_genuine_lr_images_keep_rate_one() -> None:
     assert set(genuine.query["camid"]) == {2}
     assert set(genuine.query["rate"]) == {1}
     assert set(simulated.query["rate"]) == {2, 3, 4}
+    with pytest.raises(ValueError, match="only with simulate=True"):
+        trials(dataset, rates=(8,))
 
 
 def test_split_trials_gives_one_trial_per_split() -> None:
@@ -98,7 +100,7 @@ def test_settings_on_every_split() -> None:
 
 def test_settings_of_a_genuine_set() -> None:
     drawn = settings(small_dataset(2, genuine_lr_camid=2), rates=(1, 2), n=1)
-    assert list(drawn) == ["HR->HR, same camera", "genuine LR", "genuine LR, r = 2"]
+    assert list(drawn) == ["HR->HR, same camera", "genuine LR", "genuine LR, r = 2", "genuine LR, MLR {2,3,4}"]
     same = drawn["HR->HR, same camera"][0]
     assert set(same.query["camid"]) == {1}
     assert not set(same.query.index) & set(same.gallery.index)
@@ -122,6 +124,10 @@ def test_csv_round_trip(tmp_path: Path) -> None:
         ("path", "nobody.png", "not in small"),
         ("pid", 99, "identity or camera"),
         ("rate", None, "needs the column rate"),
+        ("rate", 0.5, "integer r >= 1"),
+        ("rate", "HR", "integer r >= 1"),
+        ("role", "probe", "found probe"),
+        ("trial", range(40), "one trial of one split"),
     ],
 )
 def test_a_trial_of_something_else_is_refused(tmp_path: Path, column: str, value: object, message: str) -> None:

@@ -132,6 +132,7 @@ def test_cuda_equals_cpu() -> None:
         ({"query_camids": [1, 1], "gallery_camids": [1, 1]}, "nothing to rank"),
         ({"ranks": (0,)}, "ranks must be"),
         ({"ranks": ()}, "ranks must be"),
+        ({"query_pids": ["a", "b"]}, "integers"),
     ],
 )
 def test_bad_input_is_refused(change: dict, message: str) -> None:
@@ -161,7 +162,6 @@ def test_one_trial_has_no_interval() -> None:
 class Pixels:
     """A matcher that compares images as they are, and counts what it is asked."""
 
-    device = torch.device("cpu")
     seen = 0
 
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
@@ -225,6 +225,21 @@ def test_kernel_reaches_the_queries(noise_people: ReIDDataset) -> None:
     drawn = trials(noise_people, rates=(4,), n=2)
     area, lanczos = (evaluate(Pixels(), drawn, kernel=k, progress=False).per_trial for k in ("area", "lanczos"))
     assert not area.equals(lanczos)
+
+
+def test_a_matcher_is_not_tested_on_its_training_identities(noise_people: ReIDDataset) -> None:
+    two = replace(noise_people, splits=(noise_people.splits[0], Split(tuple(range(1, 30)), (0,))))
+    matcher = Pixels()
+    matcher.split = 1
+    with pytest.raises(ValueError, match="trained on split 1"):
+        evaluate(matcher, trials(two, n=1), progress=False)
+
+
+def test_integer_and_reversed_distances_are_taken() -> None:
+    distances = np.array([[3, 2, 1], [1, 2, 3]])
+    expected = rank_metrics(distances.astype(float), [0, 1], [0, 1, 2])
+    assert rank_metrics(distances, [0, 1], [0, 1, 2]) == expected
+    assert rank_metrics(distances[::-1], [1, 0], [0, 1, 2]) == expected
 
 
 def test_evaluate_refuses_no_trial_and_mixed_trials(noise_people: ReIDDataset) -> None:

@@ -1,10 +1,12 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from reid_lib.datasets import load, mlr
+from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.ranking import euclidean, evaluate
@@ -23,6 +25,7 @@ from reid_lib.training.baseline import (
     pretrained_name,
     train,
     train_per_rate,
+    training_inputs,
 )
 from reid_lib.training.run import TrainingError
 
@@ -42,7 +45,7 @@ def pictures(n: int, size: tuple[int, int] = (64, 32)) -> torch.Tensor:
 def test_profiles_change_sizes_and_epochs_only() -> None:
     paper = BaselineConfig.for_profile("paper")
     assert paper == BaselineConfig()
-    sizes = {"network", "width", "p", "pad", "epochs", "warmup", "milestones", "learning_rate"}
+    sizes = {"network", "width", "p", "pad", "epochs", "warmup", "milestones", "learning_rate", "input_size"}
     for profile in PROFILES:
         config = BaselineConfig.for_profile(profile)
         changed = {f.name for f in fields(config) if getattr(config, f.name) != getattr(paper, f.name)}
@@ -56,8 +59,9 @@ def test_a_profile_takes_changes() -> None:
 def test_unknown_profile_and_network_are_refused(people: ReIDDataset) -> None:
     with pytest.raises(ValueError, match="unknown profile 'small': expected one of smoke, demo, paper"):
         BaselineConfig.for_profile("small")
-    with pytest.raises(ValueError, match="unknown network 'vgg'"):
-        train(replace(SMOKE, network="vgg"), people, progress=False)
+    for change in ({"network": "vgg"}, {"weights": "imagenet"}):
+        with pytest.raises(ValueError, match="resnet50, and tiny without weights"):
+            train(replace(SMOKE, **change), people, progress=False)
 
 
 def test_the_paper_profile_has_a_resnet50_with_last_stride_1() -> None:
@@ -129,6 +133,20 @@ def flat_matcher(scale: float) -> FeatureMatcher:
     return FeatureMatcher(lambda x: x[:, 0, ::16, ::16].flatten(1) + scale, (64, 32), CPU)
 
 
+def test_images_reach_the_network_at_its_input_size(people: ReIDDataset) -> None:
+    config = replace(SMOKE, input_size=(96, 48))
+    inputs = training_inputs(open_store(people), np.arange(3), config, torch_generator(0), CPU)
+    assert inputs.shape == (3, 3, 96, 48)
+    assert train(config, people, progress=False).input_size == (96, 48)
+
+
+def test_a_matcher_knows_its_split(people: ReIDDataset) -> None:
+    matcher = train(SMOKE, people, split=2, progress=False)
+    assert matcher.split == PerRateMatcher({1: matcher}).split == 2
+    with pytest.raises(ValueError, match="trained on split 2"):
+        evaluate(matcher, mlr.trials(people, split=1, n=1), progress=False)
+
+
 def test_one_model_per_rate_compares_in_the_model_of_the_query() -> None:
     models = {1: flat_matcher(1.0), 2: flat_matcher(2.0), 4: flat_matcher(4.0)}
     matcher, images, rates = PerRateMatcher(models), pictures(5), torch.tensor([4, 1, 2, 8, 3])
@@ -167,5 +185,7 @@ def test_a_published_network_as_it_is(tmp_path: Path) -> None:
     matcher = pretrained(tmp_path / "osnet_x0_25_somewhere.pth", CPU)
     assert matcher.embed_gallery(pictures(2, (128, 64))).shape == (2, 512)
     assert pretrained_name(tmp_path / "osnet_x0_25_somewhere.pth") == "OSNet x0.25 (somewhere)"
+    with pytest.raises(ValueError, match="random network"):
+        pretrained("none", CPU)
     with pytest.raises(WeightsError, match=r"nowhere\.pth"):
         pretrained(tmp_path / "nowhere.pth", CPU)

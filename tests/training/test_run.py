@@ -104,6 +104,22 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
     assert same(train(tmp_path)[0], train(None)[0])
 
 
+def test_a_full_disk_keeps_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Killed):
+        train(tmp_path, kill_at=(2, 0))
+
+    def full(state: dict, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(TrainingError, match="No space left"):
+            train(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+    assert same(train(tmp_path)[0], train(None)[0])
+
+
 def test_history_is_a_csv_of_means_per_epoch(tmp_path: Path) -> None:
     train(tmp_path)
     history = pd.read_csv(tmp_path / "history.csv")
