@@ -164,11 +164,11 @@ def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, 
         rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
         text = _csv(rows)
         covers = sorted(
-            {(row.artefact, None if pd.isna(row.seed) else int(row.seed)) for row in new.itertuples()},
+            {(row.artefact, row.method, None if pd.isna(row.seed) else int(row.seed)) for row in new.itertuples()},
             key=str,
         )
         record = dict(run) | {
-            "covers": [list(pair) for pair in covers],
+            "covers": [list(measured) for measured in covers],
             "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "earlier": _earlier_runs(target / f"{paper}.run.json", covers),
         }
@@ -451,16 +451,21 @@ def _csv(rows: pd.DataFrame) -> str:
 
 
 def _earlier_runs(path: Path, covers: Sequence[tuple]) -> list[dict]:
-    """Runs whose rows are still in the file: their artefacts and seeds were not all measured again."""
+    """Runs whose rows are still in the file; their `covers` names the (artefact, method, seed) not measured again."""
     if not path.is_file():
         return []
     try:
         last = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError:
         return []
-    runs = [*last.pop("earlier", []), last]
-    kept = [run for run in runs if not {tuple(pair) for pair in run.get("covers", [])} <= set(covers)]
-    return [{name: value for name, value in run.items() if name != "csv_sha256"} for run in kept]
+    # files of before the method was recorded cover (artefact, seed)
+    again = {*covers, *((artefact, seed) for artefact, _, seed in covers)}
+    kept = []
+    for run in [*last.pop("earlier", []), last]:
+        left = [measured for measured in run.get("covers", []) if tuple(measured) not in again]
+        if left:
+            kept.append({name: value for name, value in run.items() if name != "csv_sha256"} | {"covers": left})
+    return kept
 
 
 def _sha256(path: Path) -> str:

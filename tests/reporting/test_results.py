@@ -90,6 +90,29 @@ def test_run_json_comes_last_and_keeps_the_runs_whose_rows_are_still_there(folde
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
 
 
+def test_a_method_measured_again_leaves_the_run_of_the_others(folder):
+    rows = [row(method="A"), row(method="B"), row(method="C")]
+    results.write(rows, "demo", "synth", "lrar", RUN | {"seconds": 1})
+    results.write([row(method="A")], "demo", "synth", "lrar", RUN | {"seconds": 2})
+    run = results.read_run("demo", "synth", "lrar")
+    assert run["covers"] == [["Table II", "A", 0]]
+    assert [(one["seconds"], one["covers"]) for one in run["earlier"]] == [
+        (1, [["Table II", "B", 0], ["Table II", "C", 0]])
+    ]
+    results.write([row(method="B")], "demo", "synth", "lrar", RUN | {"seconds": 3})
+    results.write([row(method="C")], "demo", "synth", "lrar", RUN | {"seconds": 4})
+    assert [one["seconds"] for one in results.read_run("demo", "synth", "lrar")["earlier"]] == [2, 3]
+
+
+def test_a_run_json_that_covers_artefacts_and_seeds_only_can_be_followed(folder):
+    path = results.write([row(), row(seed=1)], "demo", "synth", "lrar", RUN | {"seconds": 1}).with_name("lrar.run.json")
+    old = json.loads(path.read_text()) | {"covers": [["Table II", 0], ["Table II", 1]]}
+    path.write_text(json.dumps(old))
+    assert results.read_run("demo", "synth", "lrar")["complete"]
+    results.write([row()], "demo", "synth", "lrar", RUN)
+    assert [one["covers"] for one in results.read_run("demo", "synth", "lrar")["earlier"]] == [[["Table II", 1]]]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
