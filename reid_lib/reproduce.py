@@ -63,7 +63,7 @@ def reproduce(
         dataset: a name that `reid_lib.datasets.load` takes.
         data_root: the benchmark's folder; empty for the synthetic sets.
         seeds: replaces the notebooks' own seeds; None leaves them.
-        only: a notebook ("13_lrar", "lrar", "13") or an artefact ("LRAR Table II"); empty runs all.
+        only: a notebook ("13_lrar", "lrar", "13") or an artefact ("Baselines Kernel sensitivity"); empty runs all.
         overrides: further notebook parameters by name.
         force: run also what is up to date.
         write_back: put the outputs, normalised, into ``notebooks/``; only for the notebooks' own parameters.
@@ -174,8 +174,14 @@ def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> s
 
 
 def states(root: Path, profile: str, dataset: str) -> list[State]:
-    """Return whether each notebook's last run of ``profile`` on ``dataset`` is up to date."""
+    """Return whether each notebook's last run of ``profile`` on ``dataset`` is up to date.
+
+    Raises:
+        ValueError: an unknown data set.
+        ResultsError: an unknown profile.
+    """
     folder = results.folder(profile, dataset) / "notebooks"
+    _check_name(dataset)
     found = []
     for path in notebooks(root):
         stamp = _stamp(folder, path.stem)
@@ -376,11 +382,15 @@ def _clean(text: str, root: Path) -> str:
     return re.sub(r"T_[0-9a-f]{5}(?=[_\" ])", lambda match: ids[match.group()], text)
 
 
-def _check_data(dataset: str, data_root: str) -> None:
+def _check_name(dataset: str) -> None:
     from reid_lib.datasets import NAMES
 
     if dataset not in NAMES:
         raise ValueError(f"unknown data set {dataset!r}{_near(dataset, NAMES)}; known are {', '.join(NAMES)}")
+
+
+def _check_data(dataset: str, data_root: str) -> None:
+    _check_name(dataset)
     if not dataset.startswith("synth") and not Path(data_root or "/nowhere").expanduser().is_dir():
         raise ValueError(
             f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
@@ -415,13 +425,18 @@ def _stamp_path(folder: Path, name: str) -> Path:
 
 
 def _stamp(folder: Path, name: str) -> dict:
-    """Return what the last finished run recorded; {} if there is none, it is damaged or the copy is gone."""
+    """Return what the last finished run recorded; {} if there is none, it is damaged or a file of it is gone.
+
+    Its files: the executed copy, the run.json, and every result that this names as written.
+    """
     try:
         stamp = json.loads(_stamp_path(folder, name).read_text())
+        record = json.loads((folder.parent / f"{name}.run.json").read_text())
     except (OSError, json.JSONDecodeError):
         return {}
     complete = {"digest", "parameters", "finished", "seconds"} <= stamp.keys()
-    return stamp if complete and (folder / f"{name}.ipynb").is_file() else {}
+    files = [folder / f"{name}.ipynb", *(folder.parent / file for file in record.get("written", []))]
+    return stamp if complete and all(file.is_file() for file in files) else {}
 
 
 def _write_stamp(folder: Path, name: str, digest: str, parameters: Mapping[str, object], seconds: float) -> None:

@@ -85,6 +85,24 @@ def test_a_run_stops_at_the_failing_cell_resumes_and_skips(project: Path, monkey
         runner._write_back(project, second, project / "results/demo/synth/notebooks/01_second.ipynb")
 
 
+@pytest.mark.parametrize("gone", ["00_first.run.json", "table.csv", "figure.png"])
+def test_a_result_that_is_gone_is_made_again(project: Path, gone: str) -> None:
+    written = """
+import json, os, pathlib
+folder = pathlib.Path(os.environ["REID_LIB_RESULTS"]) / profile / dataset
+for name in ("table.csv", "figure.png"):
+    (folder / name).touch()
+(folder / "00_first.run.json").write_text(json.dumps({"written": ["figure.png", "table.csv"]}))
+"""
+    _notebook(project, "00_first", written.strip())
+    assert runner.reproduce(project, only="00", say=lambda line: None) == ["00_first"]
+    assert runner.reproduce(project, only="00", say=lambda line: None) == []
+    (project / "results/demo/synth" / gone).unlink()
+    assert runner.states(project, "demo", "synth")[0].state == "missing"
+    assert runner.reproduce(project, only="00", say=lambda line: None) == ["00_first"]
+    assert (project / "results/demo/synth" / gone).is_file()
+
+
 def test_a_notebook_that_does_not_finish_is_not_done(project: Path) -> None:
     _notebook(project, "00_first", 'print("no provenance")')
     with pytest.raises(runner.NotebookFailed, match=r"wrote no 00_first\.run\.json"):
@@ -251,6 +269,17 @@ def test_outputs_of_other_code_are_not_written_back(tmp_path: Path) -> None:
     own = new_notebook(cells=[new_code_cell("something_else()")])
     with pytest.raises(ValueError, match="changed since it was run"):
         runner.transplant(own, _executed(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("profile", "dataset", "message"),
+    [("demo", "synht", r"unknown data set 'synht' \(did you mean synth"), ("quick", "synth", "smoke, demo, paper")],
+)
+def test_states_of_an_unknown_data_set_or_profile_are_refused(
+    project: Path, profile: str, dataset: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        runner.states(project, profile, dataset)
 
 
 def test_a_damaged_stamp_means_missing(project: Path) -> None:
