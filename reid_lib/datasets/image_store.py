@@ -2,8 +2,8 @@
 
 The file is an ``.npy`` array followed by one CRC-32 per block of its data and a closing mark. It is written
 under another name and moved into place when complete, so a reader never sees half a file and two processes
-that start at once do not disturb each other. Each opening compares size, header and every CRC, and a damaged
-file is built again.
+that start at once do not disturb each other. The first opening in a process compares size, header and every CRC,
+and so does one after the file has changed; a damaged file is built again.
 """
 
 import contextlib
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _BLOCK = 1 << 24  # bytes per CRC
 _MARK = b"reid-lib image store 1\n"
 _DAY = 86400
+# files this process has found sound: path, inode, time of change in ns, size in bytes
+_sound: set[tuple[Path, int, int, int]] = set()
 
 
 class ImageStore:
@@ -101,24 +103,31 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     """Return the checked memory map, or None where there is no sound file."""
     if not path.exists():
         return None
-    problem, header = "size or header is wrong", _header(shape)
-    data, crcs, blocks = _sizes(shape)
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if file.read(len(header)) == header and size == len(header) + data + crcs + len(_MARK):
-                file.seek(len(header) + data)
-                expected, mark = np.frombuffer(file.read(crcs), "<u4"), file.read()
-                images = np.memmap(file, np.uint8, "r", len(header), shape)
-                flat = memoryview(images.reshape(-1))
-                found = [zlib.crc32(flat[i * _BLOCK : (i + 1) * _BLOCK]) for i in range(blocks)]
-                if mark == _MARK and np.array_equal(found, expected):
-                    return images
-                problem = "content does not match its checksums"
+            found = os.fstat(file.fileno())
+            key = (path, found.st_ino, found.st_mtime_ns, found.st_size)
+            if key not in _sound:
+                _verify(file, shape)
+                _sound.add(key)
+            return np.memmap(file, np.uint8, "r", len(_header(shape)), shape)
     except (OSError, ValueError) as error:
-        problem = str(error)
-    log.warning("the image store %s is damaged (%s): building it again", path, problem)
+        log.warning("the image store %s is damaged (%s): building it again", path, error)
     return None
+
+
+def _verify(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless size, header, every CRC and the closing mark are right."""
+    header, (data, crcs, blocks) = _header(shape), _sizes(shape)
+    size = os.fstat(file.fileno()).st_size
+    if file.read(len(header)) != header or size != len(header) + data + crcs + len(_MARK):
+        raise ValueError("size or header is wrong")
+    file.seek(len(header) + data)
+    expected, mark = np.frombuffer(file.read(crcs), "<u4"), file.read()
+    flat = memoryview(np.memmap(file, np.uint8, "r", len(header), (data,)))
+    found = [zlib.crc32(flat[i * _BLOCK : (i + 1) * _BLOCK]) for i in range(blocks)]
+    if mark != _MARK or not np.array_equal(found, expected):
+        raise ValueError("content does not match its checksums")
 
 
 def _build(dataset: ReIDDataset, path: Path, shape: tuple[int, ...]) -> None:
@@ -173,5 +182,6 @@ def _write_block(file: BinaryIO, block: bytes) -> int:
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes left of this store a day ago; a younger file may still be growing."""
     for leftover in path.parent.glob(f"{path.name}.*.part"):
-        if time.time() - leftover.stat().st_mtime > _DAY:
-            leftover.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process may have just put it in place
+            if time.time() - leftover.stat().st_mtime > _DAY:
+                leftover.unlink()

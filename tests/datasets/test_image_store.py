@@ -78,6 +78,7 @@ def test_a_store_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(image_store, "_BLOCK", 1000)  # not a multiple of an image
     data, reader = dataset(), Reader()
     first = open_store(data, tmp_path)
+    image_store._sound.clear()  # as in another process
     again = open_store(dataset(reader=reader), tmp_path)
     assert reader.calls == 0
     np.testing.assert_array_equal(first.images, again.images)
@@ -97,6 +98,7 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, damage: str, caplog: pyte
         content[20] ^= 4
     changed = {"truncated": content[:-100], "empty": b"", "longer": content + b"x", "other": b"no store"}
     path.write_bytes(changed.get(damage, content))
+    image_store._sound.clear()  # as in another process
     with caplog.at_level(logging.WARNING):
         store = open_store(dataset(reader=reader), tmp_path)
     assert "is damaged" in caplog.text
@@ -104,6 +106,40 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, damage: str, caplog: pyte
     assert reader.calls == 20
     assert path.read_bytes() == sound
     np.testing.assert_array_equal(store.images[7], reader("7", (16, 8)))
+
+
+def test_a_process_verifies_a_file_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified, verify = [], image_store._verify
+    monkeypatch.setattr(image_store, "_verify", lambda *given: [verified.append(1), verify(*given)])
+    stores = [open_store(dataset(), tmp_path) for _ in range(3)]
+    assert len(verified) == 1
+    assert len({id(store.images) for store in stores}) == 3
+    path, reader = stores[0].path, Reader()
+    content, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    os.utime(path, ns=(before + 1, before + 1))  # the clock of some file systems is coarse
+    store = open_store(dataset(reader=reader), tmp_path)
+    assert len(verified) == 3  # the damaged file and the new one
+    assert reader.calls == 20
+    np.testing.assert_array_equal(store.images[7], reader("7", (16, 8)))
+
+
+def test_a_leftover_that_another_process_moves_away_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(dataset(), tmp_path)
+    store.path.unlink()
+    leftover = tmp_path / f"{store.path.name}.0.part"
+    leftover.touch()
+
+    def moved() -> float:
+        leftover.unlink(missing_ok=True)
+        return time.time()
+
+    monkeypatch.setattr(image_store, "time", SimpleNamespace(time=moved))
+    assert len(open_store(dataset(), tmp_path)) == 20
+    assert not leftover.exists()
 
 
 def test_a_bad_image_leaves_nothing_behind(tmp_path: Path) -> None:
