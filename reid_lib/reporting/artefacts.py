@@ -1,7 +1,7 @@
 """Every table and figure of the five papers: which notebook cell makes it, and which file it ends in.
 
-Status is never typed here. It is read from what exists: the notebook, a cell with the artefact's tag, and
-(for tables) rows with the artefact's name or (for figures) a PNG under results/<profile>/<data set>/.
+Status is never typed here. It is read from what exists: the notebook, a cell with the artefact's tag, and, under
+results/<profile>/<data set>/, rows with the artefact's name (tables) or a PNG (figures).
 """
 
 import difflib
@@ -272,21 +272,6 @@ def find(text: str) -> Artefact:
     raise ArtefactError(f"No table or figure is called {text!r}. Did you mean: {', '.join(titles)}?")
 
 
-def of_notebook(notebook: str) -> list[Artefact]:
-    """The artefacts that one notebook (its stem) makes, in the order of ARTEFACTS."""
-    return [artefact for artefact in ARTEFACTS if artefact.notebook == notebook]
-
-
-def by_tag(tag: str) -> Artefact:
-    """The artefact that a cell's tag names. Raises ArtefactError when there is none."""
-    for artefact in ARTEFACTS:
-        if tag and artefact.tag == tag:
-            return artefact
-    raise ArtefactError(
-        f"No artefact has the tag {tag!r}: add it to reid_lib/reporting/artefacts.py or correct the tag."
-    )
-
-
 def _names(artefact: Artefact) -> Iterable[str]:
     yield artefact.title
     yield f"{artefact.paper} {artefact.name}"
@@ -313,14 +298,17 @@ def notebooks_folder() -> Path:
     return (results.project_root() or Path()) / "notebooks"
 
 
-def status(artefact: Artefact, notebooks: Path | None = None) -> str:
-    """One of STATUSES: "planned" without a notebook yet, "missing" when that lacks the tagged cell."""
+def status(artefact: Artefact, notebooks: Path | None = None, root: Path | None = None) -> str:
+    """One of STATUSES: "planned" without a notebook yet, "missing" when that lacks the tagged cell or left no result.
+
+    `root` is the results folder. Raises ArtefactError when the notebook's file is not one.
+    """
     if not artefact.tag:
         return "not reproduced"
     path = (notebooks or notebooks_folder()) / f"{artefact.notebook}.ipynb"
     if not path.is_file():
         return "planned"
-    return "done" if artefact.tag in tags(path) else "missing"
+    return "done" if artefact.tag in tags(path) and files(artefact, root) else "missing"
 
 
 def files(artefact: Artefact, root: Path | None = None) -> list[Path]:
@@ -336,12 +324,13 @@ def problems(notebooks: Path | None = None, root: Path | None = None) -> list[st
     notebooks = notebooks or notebooks_folder()
     said = []
     for artefact in ARTEFACTS:
-        state = status(artefact, notebooks)
         if artefact.tag and artefact.notebook not in NOTEBOOKS:
             said.append(f"{artefact.title}: {artefact.notebook!r} is not in the list of notebooks.")
-        if state == "missing":
+        if status(artefact, notebooks, root) != "missing":
+            continue
+        if artefact.tag not in tags(notebooks / f"{artefact.notebook}.ipynb"):
             said.append(f"{artefact.title}: {artefact.notebook}.ipynb has no cell tagged {artefact.tag!r}.")
-        if state == "done" and not files(artefact, root):
+        else:
             said.append(f"{artefact.title}: no results/<profile>/<data set>/{artefact.file} holds it; run it.")
     known = {(artefact.notebook, artefact.tag) for artefact in ARTEFACTS}
     for path in sorted(notebooks.glob("*.ipynb")):

@@ -21,7 +21,9 @@ def project(tmp_path, monkeypatch):
         path = results.write(rows, profile, dataset, "lrar", run)
         figures.save(figures.bars(pd.DataFrame({"value": [1.0]}, index=["a"])), path.parent, "lrar_fig_4")
     (tmp_path / "notebooks").mkdir()
-    cells = [{"metadata": {"tags": [artefact.tag]}} for artefact in artefacts.of_notebook("13_lrar")]
+    cells = [
+        {"metadata": {"tags": [artefact.tag]}} for artefact in artefacts.ARTEFACTS if artefact.notebook == "13_lrar"
+    ]
     (tmp_path / "notebooks" / "13_lrar.ipynb").write_text(json.dumps({"cells": cells}))
     return tmp_path
 
