@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg, subcommand
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
+_FILE_PARAMETERS = ("weights", "start", "partition")
 README_MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 
 
@@ -32,7 +33,7 @@ class Reproduce:
     options: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
     """Further options of the data set's loader (DATA.md)."""
     only: str = ""
-    """One notebook (13_lrar, lrar, 13) or one table or figure ("LRAR Table II")."""
+    """One notebook (13_lrar, lrar, 13) or one table or figure ("Baselines Kernel sensitivity")."""
     seeds: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
     """Seeds, in place of the notebooks' own."""
     set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
@@ -131,17 +132,21 @@ class DataCheck:
     """Further options of the data set's loader (DATA.md)."""
 
     def run(self) -> int:
+        from reid_lib.datasets.records import DatasetError, check_images
+
         dataset = _load(self.name, self.root, self.layout, self.options)
         height, width = dataset.size
         print(f"{dataset.name}: {len(dataset.splits)} splits, images at {height}x{width} (height x width)")
         print(dataset.summary().to_string())
-        unread = _unreadable(dataset)
-        for message in unread:
-            print(message, file=sys.stderr)
-        print("" if unread else f"every image can be read; fingerprint {dataset.fingerprint()}")
         if dataset.note:
             print(f"note: {dataset.note}")
-        return 1 if unread else 0
+        try:
+            check_images(dataset)
+        except DatasetError as error:
+            print(error, file=sys.stderr)
+            return 1
+        print(f"every image can be read; fingerprint {dataset.fingerprint()}")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -228,6 +233,8 @@ class Features:
             raise ValueError(f"the output must end in .npz or .safetensors, found {self.output.name}")
         if self.batch_size < 1:
             raise ValueError(f"the batch size must be at least 1, found {self.batch_size}")
+        if self.weights == "none":
+            raise ValueError("features need trained weights, 'none' is a random network: name a weight file")
         _check_output(self.output)
         network = _network(self.network, self.weights)
         dataset = _load(self.name, self.root, self.layout, self.options)
@@ -257,7 +264,7 @@ COMMANDS = {
     "reproduce": (
         Reproduce,
         "Run the notebooks in order; skip what is up to date, stop where one fails, resume next time.\n\n"
-        'Examples:\n\nreid-lib reproduce\n\nreid-lib reproduce --only "LRAR Table II"\n\n'
+        'Examples:\n\nreid-lib reproduce\n\nreid-lib reproduce --only "Baselines Kernel sensitivity"\n\n'
         "reid-lib reproduce --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2",
     ),
     "list": (
@@ -414,20 +421,6 @@ def _data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
     return ({"layout": layout} if layout else {}) | _assignments(options)
 
 
-def _unreadable(dataset) -> list[str]:
-    from tqdm import tqdm
-
-    from reid_lib.datasets.records import DatasetError
-
-    found = []
-    for path in tqdm(dataset.table["path"], desc="read", unit="img", leave=False):
-        try:
-            dataset.read(path)
-        except DatasetError as error:
-            found.append(str(error))
-    return found
-
-
 def _network(name: str, weights: str):
     from reid_lib.networks import osnet, resnet, transreid
 
@@ -496,7 +489,7 @@ def _check_output(path: Path) -> None:
 def _assignments(texts: Sequence[str]) -> dict[str, object]:
     """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string.
 
-    A file named from the caller's folder gets its full path: notebooks run in the project's root.
+    A file given to one of _FILE_PARAMETERS gets its full path: notebooks run in the project's root.
     """
     import ast
 
@@ -508,7 +501,8 @@ def _assignments(texts: Sequence[str]) -> dict[str, object]:
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            found[name] = str(Path(value).resolve()) if Path(value).is_file() else value
+            file = Path(value).expanduser() if name in _FILE_PARAMETERS else None
+            found[name] = str(file.resolve()) if file and file.is_file() else value
     return found
 
 

@@ -1,6 +1,7 @@
 """The command line, called as a shell would, without starting kernels."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,9 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
             "osnet_x0_25, osnet_x1_0",
         ),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--batch-size", "0"], "at least 1, found 0"),
+        (["features", "synth", "--weights", "none", "-o", "x.npz"], "'none' is a random network"),
+        (["status", "--dataset", "nosuch"], "unknown data set 'nosuch'"),
+        (["status", "--profile", "quick"], "smoke, demo, paper"),
         (["list", "--paper", "lrarr"], "paper must be one of cadnet"),
         (["reproduce", "--profile", "quick"], "smoke, demo, paper"),
         (["reproduce", "--set", "epochs"], "NAME=VALUE, found 'epochs'"),
@@ -162,7 +166,9 @@ def test_data_check_names_unreadable_images(
 
     monkeypatch.setattr(datasets.ReIDDataset, "read", read)
     assert cli.main(["data", "check", "synth"]) == 1
-    assert capsys.readouterr().err.count("image cannot be read") == len(small_synth)
+    shown = capsys.readouterr()
+    assert f"{len(small_synth)} of {len(small_synth)} images are bad: image cannot be read" in shown.err
+    assert "fingerprint" not in shown.out
 
 
 def test_data_trials_writes_files_that_read_back(small_synth: datasets.ReIDDataset, folders: Path) -> None:
@@ -290,6 +296,33 @@ def test_the_committed_readme_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
 def test_parameters_are_literals_or_text() -> None:
     found = cli._assignments(["rate=1e-3", "rates=(2, 3)", "name=bicubic", "on=True"])
     assert found == {"rate": 1e-3, "rates": (2, 3), "name": "bicubic", "on": True}
+
+
+def test_only_parameters_that_name_files_become_paths(monkeypatch: pytest.MonkeyPatch, folders: Path) -> None:
+    monkeypatch.chdir(folders)
+    monkeypatch.setenv("HOME", str(folders))
+    for name in ("detected", "w.pth"):
+        (folders / name).touch()
+    assert cli._assignments(["boxes=detected", "weights=w.pth", "start=~/w.pth", "partition=detected"]) == {
+        "boxes": "detected",
+        "weights": str(folders / "w.pth"),
+        "start": str(folders / "w.pth"),
+        "partition": str(folders / "detected"),
+    }
+    assert cli._assignments(["weights=imagenet", "start=~/absent.pth"]) == {
+        "weights": "imagenet",
+        "start": "~/absent.pth",
+    }
+
+
+def test_the_example_of_one_artefact_names_a_notebook_that_exists() -> None:
+    from reid_lib import reproduce
+
+    examples = [cli.COMMANDS["reproduce"][1], (ROOT / "README.md").read_text(encoding="utf-8")]
+    named = [name for text in examples for name in re.findall(r'--only "([^"]+)"', text)]
+    assert len(named) == 2
+    for name in named:
+        assert reproduce.select(reproduce.notebooks(ROOT), name)
 
 
 def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
