@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg, subcommand
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
-_FILE_PARAMETERS = ("weights", "start", "partition")
+_FILE_PARAMETERS = ("weights", "start_weights", "partition")
 README_MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 
 

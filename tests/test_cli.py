@@ -303,15 +303,15 @@ def test_only_parameters_that_name_files_become_paths(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", str(folders))
     for name in ("detected", "w.pth"):
         (folders / name).touch()
-    assert cli._assignments(["boxes=detected", "weights=w.pth", "start=~/w.pth", "partition=detected"]) == {
+    assert cli._assignments(["boxes=detected", "weights=w.pth", "start_weights=~/w.pth", "partition=detected"]) == {
         "boxes": "detected",
         "weights": str(folders / "w.pth"),
-        "start": str(folders / "w.pth"),
+        "start_weights": str(folders / "w.pth"),
         "partition": str(folders / "detected"),
     }
-    assert cli._assignments(["weights=imagenet", "start=~/absent.pth"]) == {
+    assert cli._assignments(["weights=imagenet", "start_weights=~/absent.pth"]) == {
         "weights": "imagenet",
-        "start": "~/absent.pth",
+        "start_weights": "~/absent.pth",
     }
 
 

@@ -24,8 +24,8 @@ class Matcher(Protocol):
     """What evaluation asks of a method.
 
     Images are uint8 (n, 3, H, W) at the data set's size; a matcher resizes them to what its network takes. Embeddings
-    are tensors whose first axis is the image. Two attributes are optional: ``device``, where images go (default: the CPU),
-    and ``split``, the split whose training identities it has seen (default None: no identity of the set).
+    are tensors whose first axis is the image. Two attributes are optional: ``device``, where images go (default: the
+    CPU), and ``split``, the split whose training identities it has seen (default None: no identity of the set).
     """
 
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
