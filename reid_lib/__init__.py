@@ -1,3 +1,11 @@
 """A reproducible companion to five papers on cross-resolution person re-identification (re-ID)."""
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> type:
+    if name == "VectorPanning":  # torch and scikit-learn are imported when it is first asked for
+        from reid_lib.training.vpfa import VectorPanning
+
+        return VectorPanning
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ imports stand in the functions that need them, so that help comes at once.
 
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,8 +230,7 @@ class Features:
     """Images embedded at a time."""
 
     def run(self) -> int:
-        if self.output.suffix not in (".npz", ".safetensors"):
-            raise ValueError(f"the output must end in .npz or .safetensors, found {self.output.name}")
+        _check_feature_file(self.output)
         if self.batch_size < 1:
             raise ValueError(f"the batch size must be at least 1, found {self.batch_size}")
         if self.weights == "none":
@@ -242,6 +242,112 @@ class Features:
         _written_whole(self.output, lambda path: _write_features(path, features, dataset))
         print(f"{self.output}: {features.shape[0]} images, {features.shape[1]} numbers each")
         return 0
+
+
+@dataclass(frozen=True)
+class VpfaFit:
+    lr: Path
+    """Features of LR training images: .npz or .safetensors with features, pid and, for --per-rate, rate."""
+    hr: Path
+    """Features of HR training images, by the same model."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The .safetensors file to write."""
+    pairing: str = "identity_mean"
+    """identity_mean (the paper's) or image (row i of both files is the same image)."""
+    per_rate: bool = False
+    """One module for each rate."""
+    hidden: int = 2048
+    """Width of the blocks."""
+    blocks: int = 3
+    """Number of blocks."""
+    residual: bool = True
+    """Add the input to the output."""
+    n_pairs: int = 5000
+    """Pairs in an epoch."""
+    min_images: int = 2
+    """Identities with fewer LR or fewer HR images are left out (identity_mean)."""
+    epochs: int = 120
+    """Length of the training."""
+    batch_size: int = 32
+    """Pairs in a step."""
+    learning_rate: float = 2e-4
+    """Of Adam; halved after each quarter of the epochs."""
+    weight_decay: float = 1e-5
+    """Of Adam."""
+    seed: int = 0
+    """Seed of every draw."""
+
+    def run(self) -> int:
+        if self.output.suffix != ".safetensors":
+            raise ValueError(f"the output must end in .safetensors, found {self.output.name}")
+        _check_output(self.output)
+        lr, hr = _read_arrays(self.lr), _read_arrays(self.hr)
+        missing = [path for path, arrays in ((self.lr, lr), (self.hr, hr)) if "pid" not in arrays]
+        if missing and self.pairing == "identity_mean":
+            raise ValueError(f"{missing[0]} has no array 'pid', which --pairing identity_mean needs: add it")
+        if self.per_rate and "rate" not in lr:
+            raise ValueError(f"{self.lr} has no array 'rate', which --per-rate needs: add it")
+
+        from reid_lib.training.vpfa import VectorPanning
+
+        parameters = {name: value for name, value in vars(self).items() if name not in ("lr", "hr", "output")}
+        panning = VectorPanning(**parameters)
+        pids = None if missing else (lr["pid"], hr["pid"])
+        panning.fit(lr["features"], hr["features"], pids, lr["rate"] if self.per_rate else None)
+        panning.save(self.output)
+        pairs = ", ".join(str(count) for count in panning.n_pairs_.values())
+        print(f"{self.output}: {len(panning.maps_)} module(s) for features of {panning.n_features_in_}, {pairs} pairs")
+        return 0
+
+
+@dataclass(frozen=True)
+class VpfaApply:
+    module: Positional[Path]
+    """The file that `reid-lib vpfa fit` (or VectorPanning.save) wrote."""
+    features: Positional[Path]
+    """Features of LR images: .npz or .safetensors with features and, for a module per rate, rate."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The .npz or .safetensors to write: the same arrays with the features panned (.safetensors: numbers only)."""
+
+    def run(self) -> int:
+        _check_feature_file(self.output)
+        _check_output(self.output)
+        arrays = _read_arrays(self.features)
+
+        from reid_lib.training.vpfa import VectorPanning
+
+        panning = VectorPanning.load(self.module)
+        if panning.per_rate and "rate" not in arrays:
+            raise ValueError(f"{self.features} has no array 'rate', and {self.module} has a module for each: add it")
+        panned = panning.transform(arrays["features"], arrays["rate"] if panning.per_rate else None)
+        _written_whole(self.output, lambda path: _write_arrays(path, arrays | {"features": panned}))
+        print(f"{self.output}: {panned.shape[0]} features panned, {panned.shape[1]} numbers each")
+        return 0
+
+
+@dataclass(frozen=True)
+class Vpfa:
+    command: (
+        Annotated[
+            VpfaFit,
+            subcommand(
+                "fit",
+                description="Fit VPFA's module on features of any re-ID model.\n\n"
+                "Example: reid-lib vpfa fit --lr lr.npz --hr hr.npz -o vpfa.safetensors",
+            ),
+        ]
+        | Annotated[
+            VpfaApply,
+            subcommand(
+                "apply",
+                description="Pan features of LR images to where those of HR images would be.\n\n"
+                "Example: reid-lib vpfa apply vpfa.safetensors queries.npz -o panned.npz",
+            ),
+        ]
+    )
+
+    def run(self) -> int:
+        return self.command.run()
 
 
 @dataclass(frozen=True)
@@ -285,6 +391,11 @@ COMMANDS = {
         Features,
         "Embed every image of a data set with a network, and write the features.\n\n"
         "Example: reid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth -o viper.npz",
+    ),
+    "vpfa": (
+        Vpfa,
+        "Fit VPFA on feature files of any re-ID model, or apply it.\n\n"
+        "Example: reid-lib vpfa fit --lr lr.npz --hr hr.npz -o vpfa.safetensors",
     ),
     "readme": (
         Readme,
@@ -458,17 +569,50 @@ def _embed(network, dataset, batch_size: int):
 
 
 def _write_features(path: Path, features, dataset) -> None:
+    table = dataset.table
+    arrays = {name: table[name].to_numpy() for name in ("pid", "camid")}
+    _write_arrays(path, {"features": features, **arrays, "path": table["path"].to_numpy(str)})
+
+
+def _write_arrays(path: Path, arrays: dict) -> None:
+    """Write named arrays; a .safetensors file takes only those that hold numbers."""
     import numpy as np
 
-    table = dataset.table
-    arrays = {"features": features, "pid": table["pid"].to_numpy(), "camid": table["camid"].to_numpy()}
     if ".npz" in path.suffixes:
         with path.open("wb") as file:
-            np.savez(file, **arrays, path=table["path"].to_numpy(str))
+            np.savez(file, **arrays)
     else:
         from safetensors.numpy import save_file
 
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+        numbers = {name: array for name, array in arrays.items() if array.dtype.kind in "fiub"}
+        save_file({name: np.ascontiguousarray(array) for name, array in numbers.items()}, path)
+
+
+def _read_arrays(path: Path) -> dict:
+    """Return the named arrays of a feature file."""
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    _check_feature_file(path)
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        else:
+            arrays = load_file(path)
+    except (zipfile.BadZipFile, ValueError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read as a feature file ({error}): write it again") from error
+    if "features" not in arrays:
+        raise ValueError(f"{path} has no array 'features', only {', '.join(arrays) or 'nothing'}: name it so")
+    return arrays
+
+
+def _check_feature_file(path: Path) -> None:
+    if path.suffix not in (".npz", ".safetensors"):
+        raise ValueError(f"a feature file must end in .npz or .safetensors, found {path.name}")
 
 
 def _written_whole(path: Path, write: Callable[[Path], None]) -> None:
