@@ -263,7 +263,7 @@ def train(
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
     if folder is not None:
-        folder = run_folder(folder, f"baseline-seed{seed}", config, dataset.fingerprint(), split, seed)
+        folder = run_folder(folder, f"baseline-seed{seed}", __name__, config, dataset.fingerprint(), split, seed)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
     numbers, labels = rows.index.to_numpy(), labels.to(device)

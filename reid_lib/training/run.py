@@ -10,6 +10,7 @@ A loop itself stays visible in ``training/<paper>.py``; it looks like this::
             run.step(optimizer, terms)
 """
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -27,6 +28,7 @@ from tqdm.auto import tqdm
 from reid_lib.seeds import torch_generator
 
 Batch = TypeVar("Batch")
+_ROOMS = ("datasets", "networks", "losses", "training")
 _CHECK_EVERY = 20  # steps between looks at the loss: on CUDA each look makes the host wait for the device
 
 
@@ -55,22 +57,41 @@ def initialise(build: Callable[[], torch.nn.Module], seed: int, device: torch.de
     return network.to(device, memory_format=torch.channels_last)
 
 
-def code_digest() -> str:
-    """Return a digest of the sources that decide what a training run gives: data sets, networks, losses, loops."""
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
-    rooms = ("datasets", "networks", "losses", "training")
-    for path in [package / "seeds.py", *(path for room in rooms for path in sorted((package / room).glob("*.py")))]:
-        digest.update(path.name.encode() + path.read_bytes())
+def code_digest(module: str) -> str:
+    """Return a digest of the sources that decide what a loop gives.
+
+    Args:
+        module: name of the loop's module ("reid_lib.training.baseline"). Its source counts, and so does that of every
+            module of `reid_lib.seeds`, ``datasets``, ``networks``, ``losses`` and ``training`` that it imports, directly
+            or through one of them: a new paper's code leaves the other papers' runs as they are.
+    """
+    package, sources, waiting = Path(__file__).parents[1], {}, [module]
+    while waiting:
+        parts = waiting.pop().split(".")[1:]
+        path = package.joinpath(*parts).with_suffix(".py")
+        if (
+            parts[:1] not in (["seeds"], *([room] for room in _ROOMS))
+            or "/".join(parts) in sources
+            or not path.is_file()
+        ):
+            continue
+        sources["/".join(parts)] = path.read_bytes()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reid_lib"):
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        digest.update(name.encode() + sources[name])
     return digest.hexdigest()
 
 
-def run_folder(parent: str | Path, name: str, *decisive: Any) -> Path:
+def run_folder(parent: str | Path, name: str, module: str, *decisive: Any) -> Path:
     """Return the folder of a training run: ``parent / name-digest``.
 
     The digest covers everything that decides the run's result (pass configuration, data fingerprint, split, seed) and
-    the code, so a folder's checkpoint always belongs to what is asked for and a changed experiment starts anew.
+    the code of the loop's ``module`` (`code_digest`), so a folder's checkpoint always belongs to what is asked for and a changed experiment starts anew.
     """
-    text = json.dumps([_plain(value) for value in decisive], sort_keys=True, default=str) + code_digest()
+    text = json.dumps([_plain(value) for value in decisive], sort_keys=True, default=str) + code_digest(module)
     return Path(parent) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
