@@ -31,7 +31,7 @@ from reid_lib.training.run import Run, initialise, pick_device
 FORMAT = 1  # of the files that `save` writes; a change that old code cannot read raises it
 PAIRINGS = ("identity_mean", "image")
 ALL_RATES = 0  # key of the one map when there is not one per rate
-_ROWS = 2048  # features mapped at a time
+_ROWS = {"cpu": 1024, "cuda": 32768}  # features mapped at a time: on a CPU what its cache holds is faster
 
 Features = np.ndarray | torch.Tensor
 Pids = ArrayLike | tuple[ArrayLike, ArrayLike]
@@ -105,7 +105,7 @@ class _FeatureMap(TransformerMixin, BaseEstimator):
         for map_, rows in self._groups(len(inputs), rates):
             weight = next(map_.parameters())
             with torch.no_grad():
-                for some in rows.split(_ROWS):
+                for some in rows.split(_ROWS.get(weight.device.type, _ROWS["cuda"])):
                     # a whole range is read and written without an index: no copy on the way
                     at = slice(int(some[0]), int(some[-1]) + 1) if some[-1] - some[0] == len(some) - 1 else some
                     panned[at] = map_(inputs[at].to(weight.device, weight.dtype)).to(panned.device, panned.dtype)
