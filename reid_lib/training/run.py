@@ -62,8 +62,8 @@ def code_digest(module: str) -> str:
 
     Args:
         module: name of the loop's module ("reid_lib.training.baseline"). Its source counts, and so does that of every
-            module of `reid_lib.seeds`, ``datasets``, ``networks``, ``losses`` and ``training`` that it imports, directly
-            or through one of them: a new paper's code leaves the other papers' runs as they are.
+            module of `reid_lib.seeds`, ``datasets``, ``networks``, ``losses`` and ``training`` that it imports, be it
+            through another one: a new paper's code leaves the other papers' runs as they are.
     """
     package, sources, waiting = Path(__file__).parents[1], {}, [module]
     while waiting:
@@ -89,7 +89,8 @@ def run_folder(parent: str | Path, name: str, module: str, *decisive: Any) -> Pa
     """Return the folder of a training run: ``parent / name-digest``.
 
     The digest covers everything that decides the run's result (pass configuration, data fingerprint, split, seed) and
-    the code of the loop's ``module`` (`code_digest`), so a folder's checkpoint always belongs to what is asked for and a changed experiment starts anew.
+    the code of the loop's ``module`` (`code_digest`), so a folder's checkpoint always belongs to what is asked for and
+    a changed experiment starts anew.
     """
     text = json.dumps([_plain(value) for value in decisive], sort_keys=True, default=str) + code_digest(module)
     return Path(parent) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
