@@ -482,7 +482,8 @@ class RidgeMap(_FeatureMap):
 
     Args:
         alpha: the penalty on the squared weights, in units of the mean variance of an LR feature's numbers times the
-            number of pairs, so that it does not depend on scale or sample size.
+            number of pairs, so that it does not depend on scale or sample size. The default is the best of 0.1 to 1000
+            on held-out training identities of VIPeR (OSNet x0.25), with identity means.
 
     The other parameters are those of `VectorPanning`.
     """
@@ -492,7 +493,7 @@ class RidgeMap(_FeatureMap):
         *,
         pairing: str = "identity_mean",
         per_rate: bool = False,
-        alpha: float = 1.0,
+        alpha: float = 10.0,
         n_pairs: int | None = 5000,
         min_images: int = 2,
         seed: int = 0,
