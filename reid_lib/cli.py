@@ -496,6 +496,7 @@ def readme_with_results(text: str) -> str:
 
 
 def _results_table() -> str:
+    """One table of Rank-1 for the sets with simulated LR, one for those with genuine LR: their columns differ."""
     import pandas as pd
 
     from reid_lib.reporting import results, tables
@@ -506,11 +507,19 @@ def _results_table() -> str:
         rows = rows[rows[column] == value]
     if rows.empty:
         return "No results are committed yet.\n"
+    notes = {
+        name: results.read_run("demo", name, "baselines").get("data_note", "") for name in set(rows["folder_dataset"])
+    }
     lines: dict[tuple[str, str], dict[str, str]] = {}
-    for row in results.merge_seeds(rows).itertuples():
-        line = lines.setdefault((row.dataset, row.method), {"Data set": row.dataset, "Method": row.method})
-        line[row.setting] = tables.with_interval(row.value, row.low, row.high)
-    return tables.to_markdown(pd.DataFrame(list(lines.values())).fillna(""))
+    for name, own in rows.groupby("folder_dataset"):
+        note = "" if name.startswith("synth") or not notes[name] else f" ({notes[name]})"
+        for row in results.merge_seeds(own).itertuples():
+            start = {"Data set": f"{row.dataset}{note}", "Method": row.method}
+            line = lines.setdefault((row.dataset, row.method), start)
+            line[row.setting] = tables.with_interval(row.value, row.low, row.high)
+    genuine = ["genuine LR" in line for line in lines.values()]
+    parts = [[line for line, far in zip(lines.values(), genuine, strict=True) if far is kind] for kind in (False, True)]
+    return "\n".join(tables.to_markdown(pd.DataFrame(part).fillna("")) for part in parts if part)
 
 
 def _root() -> Path:

@@ -284,6 +284,16 @@ def test_the_readme_table_comes_from_the_results() -> None:
         "after",
     ]
     assert cli.readme_with_results(new) == new
+    far = {
+        "artefact": "Baselines",
+        "dataset": "CAVIAR",
+        "method": "HR only",
+        "setting": "genuine LR",
+        "metric": "rank1",
+    }
+    results.write([far | {"value": 16}], "demo", "caviar", "baselines", RUN | {"data_note": "a copy"})
+    assert "\n\n| Data set | Method | genuine LR |\n" in cli.readme_with_results(text)
+    assert "| CAVIAR (a copy) | HR only | 16.0 |" in cli.readme_with_results(text)
     with pytest.raises(ValueError, match="must hold the lines"):
         cli.readme_with_results("no markers")
 
