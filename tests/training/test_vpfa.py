@@ -176,7 +176,7 @@ def test_cuda_tensors_stay_there(kind: type, data: type[Data]) -> None:
 def test_rows_go_through_in_pieces(data: type[Data], monkeypatch: pytest.MonkeyPatch) -> None:
     panning = _estimator(VectorPanning, per_rate=True).fit(data.lr, data.hr, data.pids, data.rates)
     whole = panning.transform(data.lr, data.rates)
-    monkeypatch.setattr("reid_lib.training.vpfa._ROWS", {"cpu": 5})
+    monkeypatch.setattr("reid_lib.training.vpfa._ROWS", {"cpu": 5, "cuda": 5})
     np.testing.assert_allclose(panning.transform(data.lr, data.rates), whole, atol=1e-6)
     one = [panning.transform(data.lr[i : i + 1], data.rates[i : i + 1])[0] for i in range(10)]
     np.testing.assert_allclose(one, whole[:10], atol=1e-6)
