@@ -58,6 +58,12 @@ _MEANING = {
 }
 
 
+def _code_at_start() -> dict[str, object]:
+    """The commit whose code was imported; the working tree may move on while a notebook runs."""
+    record = results.provenance({}, "", 0)
+    return {name: record[name] for name in ("commit", "dirty")}
+
+
 @dataclass(eq=False)
 class Run:
     """One notebook's run: what it works on, and where its results go.
@@ -81,6 +87,7 @@ class Run:
     seeds: tuple[int, ...]
     folder: Path
     other: dict[str, object] = field(default_factory=dict)
+    _code: dict[str, object] = field(default_factory=_code_at_start, repr=False)
     _started: float = field(default_factory=time.monotonic, repr=False)
     _written: list[str] = field(default_factory=list, repr=False)
 
@@ -101,7 +108,8 @@ class Run:
         lines = [f"<b>Profile {self.profile}, data set {html.escape(self.dataset_name)}.</b>"]
         if self.synthetic:
             lines.append("Measured on synthetic people: no number here is comparable to a benchmark's.")
-        lines += [_MEANING[self.profile], html.escape(self.dataset.note)]
+        note = self.dataset.note
+        lines += [_MEANING[self.profile], html.escape(f"Data: {note}." if note else "")]
         style = "border-left: 4px solid #c77700; padding: 0.4em 0.8em; margin: 0.5em 0"
         return HTML(f'<div style="{style}">{" ".join(line for line in lines if line)}</div>')
 
@@ -194,7 +202,7 @@ class Run:
             "hardware": record["hardware"]["gpu"] or record["hardware"]["cpu"],
             "threads": str(torch.get_num_threads()),
             "seconds": f"{record['seconds']:.0f}",
-            "written": ", ".join(record["written"]) or "nothing",
+            "written": f"{len(record['written'])} files in results/{self.profile}/{self.dataset_name}",
         }
         return pd.DataFrame({"value": shown}).rename_axis("provenance")
 
@@ -210,7 +218,7 @@ class Run:
         gpu = torch.cuda.get_device_name() if self.device.type == "cuda" else None
         seconds = time.monotonic() - self._started
         fingerprint, note = self.dataset.fingerprint(), self.dataset.note
-        return results.provenance(parameters, fingerprint, seconds, gpu, note)
+        return results.provenance(parameters, fingerprint, seconds, gpu, note) | self._code
 
 
 def source(function: Callable) -> "Markdown":

@@ -81,7 +81,7 @@ def test_rows_figures_and_provenance_are_written(run: Run) -> None:
     assert record["parameters"]["epochs"] == 3
     assert record["parameters"]["seeds"] == [0, 1]
     assert record["data_fingerprint"] == run.dataset.fingerprint()
-    assert table.loc["written", "value"] == "baselines.csv, baselines_fig_cmc.png"
+    assert table.loc["written", "value"] == "2 files in results/smoke/synth"
     assert not list(run.folder.glob("*.part"))
 
 
@@ -172,6 +172,13 @@ def test_measure_evaluates_saves_and_returns_rows(run: Run, results_folder: Path
     assert set(measured["seeds"]) == {2}
     alone = start("02_x", profile="smoke", dataset="synth", seeds=[1]).measured("baselines", "Baselines")
     assert set(alone["seeds"]) == {1}
+
+
+def test_provenance_names_the_code_that_was_imported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_git", lambda *arguments: "another commit")
+    run.finish()
+    record = json.loads((run.folder / "02_x.run.json").read_text())
+    assert record["commit"] != "another commit"
 
 
 def test_source_shows_the_function_that_runs() -> None:

@@ -105,7 +105,7 @@ class _FeatureMap(TransformerMixin, BaseEstimator):
         for map_, rows in self._groups(len(inputs), rates):
             weight = next(map_.parameters())
             with torch.no_grad():
-                for some in rows.split(_ROWS.get(weight.device.type, _ROWS["cuda"])):
+                for some in rows.split(_ROWS.get(weight.device.type, 32768)):
                     # a whole range is read and written without an index: no copy on the way
                     at = slice(int(some[0]), int(some[-1]) + 1) if some[-1] - some[0] == len(some) - 1 else some
                     panned[at] = map_(inputs[at].to(weight.device, weight.dtype)).to(panned.device, panned.dtype)
