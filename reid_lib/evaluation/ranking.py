@@ -96,7 +96,7 @@ def rank_metrics(
         raise ValueError(
             "no query has an image of its identity in the gallery (after removing its own camera): nothing to rank"
         )
-    precision = (place / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
+    precision = (place.double() / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
     first = rank[:, 0][counted]
     metrics = {f"rank{k}": 100 * (first <= k).double().mean().item() for k in ranks}
     return {**metrics, "map": 100 * precision[counted].double().mean().item()}
