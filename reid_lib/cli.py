@@ -217,7 +217,7 @@ class Features:
     weights: str
     """A weight file (.safetensors, .pth, .pt) of the network."""
     output: Annotated[Path, arg(aliases=["-o"])]
-    """The file to write: .npz (features, pid, camid, path) or .safetensors (features, pid, camid)."""
+    """The file to write: .npz (features, pid, camid, rate, path) or .safetensors (without path)."""
     root: str = ""
     """The benchmark's folder."""
     layout: str = ""
@@ -226,6 +226,14 @@ class Features:
     """Further options of the data set's loader (DATA.md)."""
     network: str = "osnet_x0_25"
     """osnet_x0_25, osnet_x1_0, resnet50 or transreid."""
+    part: str = ""
+    """train or test: the images of this part of the split; empty: all images."""
+    split: int = 0
+    """Number of the train/test split; with --part."""
+    rates: tuple[int, ...] = (1,)
+    """Down-sampling rates; every image is embedded once at each, in ascending order; 1 is HR."""
+    kernel: str = "bicubic"
+    """Down-sampling kernel: bicubic, bilinear, area or lanczos."""
     batch_size: int = 128
     """Images embedded at a time."""
 
@@ -236,12 +244,34 @@ class Features:
         if self.weights == "none":
             raise ValueError("features need trained weights, 'none' is a random network: name a weight file")
         _check_output(self.output)
-        network = _network(self.network, self.weights)
         dataset = _load(self.name, self.root, self.layout, self.options)
-        features = _embed(network, dataset, self.batch_size)
-        _written_whole(self.output, lambda path: _write_features(path, features, dataset))
-        print(f"{self.output}: {features.shape[0]} images, {features.shape[1]} numbers each")
+        rows = self._rows(dataset)
+        network = _network(self.network, self.weights)
+        features = _embed(network, dataset, rows, self.kernel, self.batch_size)
+        _written_whole(self.output, lambda path: _write_features(path, features, rows))
+        rates = ", ".join(str(rate) for rate in rows["rate"].unique())
+        print(
+            f"{self.output}: {rows.index.nunique()} images at rate {rates}: "
+            f"{features.shape[0]} features, {features.shape[1]} numbers each"
+        )
         return 0
+
+    def _rows(self, dataset):
+        """Return the data set's rows that are asked for, once at each rate, with the column ``rate``."""
+        import pandas as pd
+        import torch
+
+        from reid_lib.datasets.resolution import degrade
+
+        if not self.rates:
+            raise ValueError("rates must name at least one down-sampling rate (1 is HR), found none")
+        if self.split and not self.part:
+            raise ValueError(f"split {self.split} needs the part of it to embed: add --part train or --part test")
+        rates = sorted(set(self.rates))
+        # black images: what degrade refuses is told before the first real one is read
+        degrade(torch.zeros(len(rates), 3, *dataset.size, dtype=torch.uint8), torch.tensor(rates), self.kernel)
+        table = dataset.part(self.part, self.split) if self.part else dataset.table
+        return pd.concat([table.assign(rate=rate) for rate in rates])
 
 
 @dataclass(frozen=True)
@@ -249,11 +279,12 @@ class VpfaFit:
     lr: Path
     """Features of LR training images: .npz or .safetensors with features, pid and, for --per-rate, rate."""
     hr: Path
-    """Features of HR training images, by the same model."""
+    """Features of HR training images, by the same model; a rate other than 1 is refused."""
     output: Annotated[Path, arg(aliases=["-o"])]
     """The .safetensors file to write."""
     pairing: str = "identity_mean"
-    """identity_mean (the paper's) or image (row i of both files is the same image)."""
+    """identity_mean (the paper's) or image: row i of both files is the same image, or the LR file has the HR file's
+    rows once for each rate, one rate after the other."""
     per_rate: bool = False
     """One module for each rate."""
     hidden: int = 2048
@@ -287,6 +318,11 @@ class VpfaFit:
             raise ValueError(f"{missing[0]} has no array 'pid', which --pairing identity_mean needs: add it")
         if self.per_rate and "rate" not in lr:
             raise ValueError(f"{self.lr} has no array 'rate', which --per-rate needs: add it")
+        far = sorted(set(hr["rate"].ravel().tolist()) - {1}) if "rate" in hr else []
+        if far:
+            raise ValueError(f"{self.hr} has features of rate {far[0]}, --hr takes those of rate 1: leave others out")
+        if self.pairing == "image":
+            hr = _once_per_rate(hr, lr)
 
         from reid_lib.training.vpfa import VectorPanning
 
@@ -389,8 +425,10 @@ COMMANDS = {
     "data": (Data, "Check a data set, or write trials.\n\nExample: reid-lib data check synth"),
     "features": (
         Features,
-        "Embed every image of a data set with a network, and write the features.\n\n"
-        "Example: reid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth -o viper.npz",
+        "Embed the images of a data set with a network, down-sampled if asked, and write the features.\n\n"
+        "Examples:\n\nreid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth -o viper.npz\n\n"
+        "reid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth --part train --rates 2 3 4 "
+        "-o lr.npz",
     ),
     "vpfa": (
         Vpfa,
@@ -555,32 +593,39 @@ def _network(name: str, weights: str):
     return makers[name](weights=weights)
 
 
-def _embed(network, dataset, batch_size: int):
-    """Return float32 features (N, dim) of all images, in the order of the data set's table."""
-    import numpy as np
+def _embed(network, dataset, rows, kernel: str, batch_size: int):
+    """Return float32 features (N, dim) of ``rows``, whose index is the image's number and ``rate`` its rate."""
     import torch
-    from tqdm import tqdm
 
-    from reid_lib.datasets.image_store import open_store
-    from reid_lib.networks.inputs import normalise
+    from reid_lib.evaluation.features import FeatureBank
+    from reid_lib.training.baseline import FeatureMatcher
     from reid_lib.training.run import pick_device
 
     device = pick_device()
-    network = network.to(device).eval()
-    store = open_store(dataset)
-    parts = []
-    with torch.inference_mode(), tqdm(total=len(store), desc="embed", unit="img", leave=False) as bar:
-        for start in range(0, len(store), batch_size):
-            images = store.batch(np.arange(start, min(start + batch_size, len(store)))).to(device)
-            parts.append(network(normalise(images, network.input_size)).float().cpu())
-            bar.update(len(images))
-    return torch.cat(parts).numpy()
+    network = network.to(device, memory_format=torch.channels_last).eval()
+    model = FeatureMatcher(network, network.input_size, device)
+    return FeatureBank(model, dataset, kernel=kernel, batch_size=batch_size)(rows.index, rows["rate"]).numpy()
 
 
-def _write_features(path: Path, features, dataset) -> None:
-    table = dataset.table
-    arrays = {name: table[name].to_numpy() for name in ("pid", "camid")}
-    _write_arrays(path, {"features": features, **arrays, "path": table["path"].to_numpy(str)})
+def _write_features(path: Path, features, rows) -> None:
+    arrays = {name: rows[name].to_numpy() for name in ("pid", "camid", "rate")}
+    _write_arrays(path, {"features": features, **arrays, "path": rows["path"].to_numpy(str)})
+
+
+def _once_per_rate(hr: dict, lr: dict) -> dict:
+    """Return the HR arrays once for each rate of an LR file that has their rows at one rate after the other.
+
+    Where it has others, or it cannot be seen, ``hr`` comes back as it is.
+    """
+    import numpy as np
+
+    if "rate" not in lr or hr["features"].ndim != 2:
+        return hr
+    rates = np.unique(lr["rate"])
+    arrays = {name: np.tile(hr[name], len(rates)) for name in ("pid", "camid", "path") if name in hr}
+    expected = arrays | {"rate": np.repeat(rates, len(hr["features"]))}
+    same = all(np.array_equal(array, lr[name]) for name, array in expected.items() if name in lr)
+    return arrays | {"features": np.tile(hr["features"], (len(rates), 1))} if same else hr
 
 
 def _write_arrays(path: Path, arrays: dict) -> None:

@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from reid_lib import cli, datasets
+from reid_lib.datasets.resolution import degrade
+from reid_lib.networks.inputs import normalise
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.reporting import results
+from reid_lib.training.run import initialise
 
 ROOT = Path(__file__).parents[1]
 RUN = {"commit": "0123456789abcdef", "time": "2026-01-02T03:04:05Z", "parameters": {}}
@@ -32,6 +35,14 @@ def small_synth(monkeypatch: pytest.MonkeyPatch) -> datasets.ReIDDataset:
     small = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=(64, 32))
     monkeypatch.setattr(cli, "_load", lambda name, root, layout, options: small)
     return small
+
+
+@pytest.fixture
+def network(folders: Path) -> torch.nn.Module:
+    """A random OSNet whose weights are the file w.pth."""
+    network = initialise(osnet_x0_25, 0, torch.device("cpu")).eval()
+    torch.save(network.state_dict(), folders / "w.pth")
+    return network
 
 
 def _save_rows(profile: str = "demo", dataset: str = "synth") -> Path:
@@ -96,6 +107,16 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
             "osnet_x0_25, osnet_x1_0",
         ),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--batch-size", "0"], "at least 1, found 0"),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--rates", "0", "2"], "found 0..2"),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--rates", "2", "65"], "64 pixels, found 2..65"),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--rates"], "at least one down-sampling rate"),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--kernel", "box"], "bicubic, bilinear, area, lanczos"),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--part", "val"], "\"test\", found 'val'"),
+        (
+            ["features", "synth", "--weights", "w", "-o", "x.npz", "--part", "test", "--split", "10"],
+            "synth has splits 0..9, found split=10",
+        ),
+        (["features", "synth", "--weights", "w", "-o", "x.npz", "--split", "1"], "add --part train or --part test"),
         (["features", "synth", "--weights", "none", "-o", "x.npz"], "'none' is a random network"),
         (["status", "--dataset", "nosuch"], "unknown data set 'nosuch'"),
         (["status", "--profile", "quick"], "smoke, demo, paper"),
@@ -181,9 +202,9 @@ def test_data_trials_writes_files_that_read_back(small_synth: datasets.ReIDDatas
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_features_embeds_a_set(small_synth: datasets.ReIDDataset, folders: Path, suffix: str) -> None:
-    network = osnet_x0_25().eval()
-    torch.save(network.state_dict(), folders / "w.pth")
+def test_features_embeds_a_set(
+    small_synth: datasets.ReIDDataset, network: torch.nn.Module, folders: Path, suffix: str
+) -> None:
     output = folders / f"f{suffix}"
     arguments = [
         "features",
@@ -208,8 +229,39 @@ def test_features_embeds_a_set(small_synth: datasets.ReIDDataset, folders: Path,
     assert found["features"].shape == (24, 512)
     assert found["features"].dtype == np.float32
     assert found["pid"].tolist() == small_synth.table["pid"].tolist()
+    assert found["rate"].tolist() == [1] * 24
     assert np.isfinite(found["features"]).all()
     assert not list(folders.glob("*.part"))
+
+
+def test_features_of_a_part_at_rates(
+    small_synth: datasets.ReIDDataset, network: torch.nn.Module, folders: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = folders / "f.npz"
+    line = f"features synth --weights {folders / 'w.pth'} -o {output} --batch-size 5 --kernel area"
+    assert cli.main(f"{line} --part test --split 1 --rates 8 1 2 8".split()) == 0
+    table = small_synth.part("test", 1)
+    n = len(table)
+    assert f"{output}: {n} images at rate 1, 2, 8: {3 * n} features, 512 numbers each" in capsys.readouterr().out
+    with np.load(output) as file:
+        found = dict(file)
+    assert found["rate"].dtype == np.int64
+    assert found["rate"].tolist() == [1] * n + [2] * n + [8] * n
+    for name in ("pid", "camid", "path"):
+        assert found[name].tolist() == table[name].tolist() * 3
+
+    def alone(path: str, rate: int, kernel: str) -> np.ndarray:
+        image = torch.from_numpy(small_synth.read(path)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            return network(normalise(degrade(image, rate, kernel), network.input_size))[0].numpy()
+
+    def distance(kernel: str) -> float:
+        rows = zip(found["path"], found["rate"].tolist(), strict=True)
+        expected = np.stack([alone(path, rate, kernel) for path, rate in rows])
+        return np.abs(found["features"] - expected).max() / np.abs(expected).max()
+
+    assert distance("area") < 1e-4
+    assert distance("lanczos") > 1e-3
 
 
 def test_status_lists_results(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path) -> None:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
-from reid_lib import cli
+from reid_lib import cli, datasets
+from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.seeds import numpy_generator
+from reid_lib.training.run import initialise
 from reid_lib.training.vpfa import MeanShift, VectorPanning
 
 FAST = ["--hidden", "8", "--n-pairs", "32", "--epochs", "2"]
@@ -28,6 +31,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez("hr.npz", features=hr, **rows)
     np.savez("lr.npz", features=lr, **rows)
     np.savez("rated.npz", features=lr, rate=np.tile([2, 2, 4, 4], 6), **rows)
+    np.savez("blocks.npz", features=np.tile(lr, (2, 1)), rate=np.repeat([2, 4], 24), **_twice(rows))
+    np.savez("mixed.npz", features=np.tile(lr, (2, 1)), rate=np.tile([2, 4], 24), **_twice(rows))
+    np.savez("turned.npz", features=hr[::-1], **{name: array[::-1] for name, array in rows.items()})
+    np.savez("renamed.npz", features=hr, **rows | {"path": rows["path"][::-1]})
+    np.savez("flat.npz", features=hr[0])
     np.savez("bare_lr.npz", features=lr)
     np.savez("bare_hr.npz", features=hr)
     np.savez("narrow.npz", features=lr[:, :5], **rows)
@@ -36,6 +44,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("text.npz").write_text("no archive")
     Path("text.safetensors").write_text("no tensors")
     return tmp_path
+
+
+def _twice(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.tile(array, 2) for name, array in rows.items()}
 
 
 def _run(line: str, *more: str) -> int:
@@ -77,6 +89,48 @@ def test_image_pairs_need_no_identities(folder: Path) -> None:
     assert VectorPanning.load("vp.safetensors").n_pairs_ == {0: 24}
 
 
+@pytest.mark.parametrize("hr", ["hr.npz", "bare_hr.npz"])
+def test_image_pairs_take_the_hr_rows_once_per_rate(hr: str, folder: Path) -> None:
+    blocks, whole = np.load("blocks.npz"), np.load("hr.npz")
+    np.savez("hr_twice.npz", features=np.tile(whole["features"], (2, 1)))
+    for name, file in (("once", hr), ("twice", "hr_twice.npz")):
+        fit = f"vpfa fit --lr blocks.npz --hr {file} -o {name}.safetensors --pairing image --per-rate"
+        assert _run(fit, *FAST) == 0
+    panning = VectorPanning.load("once.safetensors")
+    assert panning.n_pairs_ == {2: 24, 4: 24}
+    np.testing.assert_array_equal(
+        panning.transform(blocks["features"], blocks["rate"]),
+        VectorPanning.load("twice.safetensors").transform(blocks["features"], blocks["rate"]),
+    )
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("pairing", ["identity_mean", "image"])
+def test_from_a_data_set_to_panned_queries(
+    pairing: str, suffix: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REID_LIB_CACHE", str(folder / "cache"))
+    torch.save(initialise(osnet_x0_25, 0, torch.device("cpu")).state_dict(), "w.pth")
+    options = {"identities": 12, "cameras": 2, "images_per_camera": 1, "size": (64, 32)}
+    data = ["--options", *(f"{name}={value}" for name, value in options.items())]
+    for name, more in (("lr", "--part train --rates 2 3"), ("hr", "--part train"), ("query", "--part test --rates 2")):
+        assert _run(f"features synth --weights w.pth -o {name}.{suffix} {more}", *data) == 0
+    fit = f"vpfa fit --lr lr.{suffix} --hr hr.{suffix} -o vp.safetensors --per-rate --pairing {pairing}"
+    assert _run(fit, *FAST) == 0
+    assert _run(f"vpfa apply vp.safetensors query.{suffix} -o panned.npz") == 0
+
+    synth = datasets.load("synth", **options)
+    panning = VectorPanning.load("vp.safetensors")
+    pairs = len(synth.part("train")) if pairing == "image" else len(synth.splits[0].train_pids)
+    assert panning.n_pairs_ == {2: pairs, 3: pairs}
+    query = np.load("query.npz") if suffix == "npz" else load_file("query.safetensors")
+    panned = np.load("panned.npz")
+    assert query["pid"].tolist() == panned["pid"].tolist() == synth.part("test")["pid"].tolist()
+    assert set(panned["rate"].tolist()) == {2}
+    np.testing.assert_array_equal(panned["features"], panning.transform(query["features"], query["rate"]))
+    assert not np.array_equal(panned["features"], query["features"])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -92,6 +146,12 @@ def test_image_pairs_need_no_identities(folder: Path) -> None:
         ("fit --lr narrow.npz --hr hr.npz -o vp.safetensors", "equally wide, found 5 and 6"),
         ("fit --lr lr.npz --hr hr.npz -o vp.safetensors --pairing mean", "one of identity_mean, image, found 'mean'"),
         ("fit --lr lr.npz --hr hr.npz -o vp.safetensors --epochs 0", "epochs must be at least 1, found 0"),
+        ("fit --lr hr.npz --hr rated.npz -o vp.safetensors", "rated.npz has features of rate 2, --hr takes those of"),
+        ("fit --lr blocks.npz --hr turned.npz -o vp.safetensors --pairing image", "found 48 and 24 rows"),
+        ("fit --lr blocks.npz --hr renamed.npz -o vp.safetensors --pairing image", "found 48 and 24 rows"),
+        ("fit --lr blocks.npz --hr flat.npz -o vp.safetensors --pairing image", "the shape (rows, width)"),
+        ("fit --lr mixed.npz --hr hr.npz -o vp.safetensors --pairing image", "found 48 and 24 rows"),
+        ("fit --lr lr.npz --hr turned.npz -o vp.safetensors --pairing image", "found identities 0 and 5 in row 0"),
         ("apply none.safetensors lr.npz -o out.npz", "no such file: none.safetensors"),
         ("apply text.safetensors lr.npz -o out.npz", "text.safetensors is not a whole .safetensors file"),
         ("apply shift.safetensors lr.npz -o out.npz", "holds a MeanShift, asked for a VectorPanning"),

@@ -1,6 +1,6 @@
 """Ranking metrics (CMC and mAP), the `Matcher` interface, and the evaluation of a matcher on trials."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -235,13 +235,7 @@ def evaluate(
         ValueError: no trial, trials of different data sets, trials of another split than the matcher was trained on, or
             embeddings that give NaN distances.
     """
-    if len({id(trial.dataset) for trial in trials}) != 1:
-        raise ValueError("evaluate needs at least one trial, and all trials of the same data set object")
-    trained = getattr(matcher, "split", None)
-    if trained is not None and any(trial.split != trained for trial in trials):
-        raise ValueError(
-            f"the matcher was trained on split {trained}: trials of other splits show its training identities"
-        )
+    check_trials(trials, getattr(matcher, "split", None))
     store = open_store(trials[0].dataset)
     queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
     queries = queries.sort_values(["rate", "row"]).reset_index(drop=True)
@@ -251,16 +245,42 @@ def evaluate(
         query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, bar)
         gallery = embed_gallery(matcher, store, gallery_rows, batch_size, bar)
     place = pd.Series(queries.index, index=pd.MultiIndex.from_frame(queries[["row", "rate"]]))
-    scores = []
-    for trial in trials:
+
+    def distances(trial: Trial) -> torch.Tensor:
         q = _tensor(place[pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])])
         g = _tensor(np.searchsorted(gallery_rows, trial.gallery.index))
-        distances = matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
-        scores.append(
-            rank_metrics(distances, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks)
-        )
-    per_trial = pd.DataFrame(scores)
+        return matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
+
+    return score(trials, (distances(trial) for trial in trials), ranks)
+
+
+def score(trials: Sequence[Trial], distances: Iterable[torch.Tensor], ranks: Sequence[int] = RANKS) -> Evaluation:
+    """Rank each trial by its distances (n_query, n_gallery), and average."""
+    per_trial = pd.DataFrame(
+        [
+            rank_metrics(found, trial.query["pid"].to_numpy(), trial.gallery["pid"].to_numpy(), ranks=ranks)
+            for trial, found in zip(trials, distances, strict=True)
+        ]
+    )
     return Evaluation(per_trial, summarise(per_trial))
+
+
+def check_trials(trials: Sequence[Trial], split: int | None) -> None:
+    """Refuse what cannot be averaged, or was trained on.
+
+    Args:
+        trials: the trials of an evaluation.
+        split: the split on whose training identities something was trained; None: on none.
+
+    Raises:
+        ValueError: no trial, trials of different data sets, or trials of another split than ``split``.
+    """
+    if len({id(trial.dataset) for trial in trials}) != 1:
+        raise ValueError("evaluate needs at least one trial, and all trials of the same data set object")
+    if split is not None and any(trial.split != split for trial in trials):
+        raise ValueError(
+            f"the matcher was trained on split {split}: trials of other splits show its training identities"
+        )
 
 
 def evaluate_settings(matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any) -> dict[str, Evaluation]:

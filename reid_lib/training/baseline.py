@@ -120,13 +120,17 @@ class FeatureMatcher:
         device: torch.device,
         split: int | None = None,
     ) -> None:
-        self._embed, self.input_size, self.device, self.split = embed, input_size, device, split
+        self.embed, self.input_size, self.device, self.split = embed, input_size, device, split
 
     @torch.inference_mode()
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (n, 3, H, W) to the network's own features (n, d), of any length."""
+        inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
+        return self.embed(inputs).float()
+
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
         """Embed uint8 images (n, 3, H, W) as features (n, d) of length 1."""
-        inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
-        return nn.functional.normalize(self._embed(inputs).float())
+        return nn.functional.normalize(self.features(images))
 
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
         """Embed uint8 images (n, 3, H, W) as features (n, d) of length 1; the rates make no difference."""

@@ -5,10 +5,13 @@ same pairs. All three follow scikit-learn's conventions and work on features of 
 
     panning = VectorPanning().fit(lr_features, hr_features, pids)
     pseudo_hr = panning.transform(query_features)
+
+`fit_to_bank` fits one on the training identities of a data set under the MLR protocol.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,15 +24,19 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from reid_lib.datasets.image_store import cache_folder
+from reid_lib.datasets.mlr import MLR_RATES
+from reid_lib.datasets.records import ReIDDataset
+from reid_lib.evaluation.features import FeatureBank
 from reid_lib.losses.vpfa import identity_mean_pairs, sample_pairs, vector_panning_loss
-from reid_lib.networks.inputs import normalise
 from reid_lib.networks.vpfa import Shift, VectorPanningModule
-from reid_lib.seeds import torch_generator
-from reid_lib.training.baseline import FeatureMatcher
-from reid_lib.training.run import Run, initialise, pick_device
+from reid_lib.seeds import numpy_generator, torch_generator
+from reid_lib.training.baseline import PROFILES, FeatureMatcher
+from reid_lib.training.run import Run, initialise, pick_device, run_folder
 
 FORMAT = 1  # of the files that `save` writes; a change that old code cannot read raises it
 PAIRINGS = ("identity_mean", "image")
+_NOT_KEPT = ("device", "progress")  # parameters that say nothing about what is learned
 ALL_RATES = 0  # key of the one map when there is not one per rate
 _ROWS = {"cpu": 1024, "cuda": 32768}  # features mapped at a time: on a CPU what its cache holds is faster
 
@@ -131,7 +138,7 @@ class _FeatureMap(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "maps_")
         path = Path(path)
-        kept = {name: value for name, value in self.get_params().items() if name not in ("device", "progress")}
+        kept = {name: value for name, value in self.get_params().items() if name not in _NOT_KEPT}
         fitted = {"n_features_in": self.n_features_in_, "n_pairs": self.n_pairs_}
         tensors = {
             f"{rate}.{name}": tensor.contiguous()
@@ -377,6 +384,22 @@ class VectorPanning(_FeatureMap):
         self.device = device
         self.progress = progress
 
+    @classmethod
+    def for_profile(cls, profile: str, **changes: object) -> "VectorPanning":
+        """Return the estimator with the settings of a profile: a smaller one trains for fewer steps.
+
+        Raises:
+            ValueError: unknown profile.
+        """
+        small = {
+            "smoke": {"hidden": 16, "n_pairs": 64, "epochs": 2},
+            "demo": {"n_pairs": 640, "epochs": 24},
+            "paper": {},
+        }
+        if profile not in small:
+            raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
+        return cls(**small[profile] | changes)
+
     def fit(
         self, lr_features: Features, hr_features: Features, pids: Pids | None = None, rates: ArrayLike | None = None
     ) -> Self:
@@ -529,6 +552,100 @@ class RidgeMap(_FeatureMap):
         return map_
 
 
+def fit_to_bank(
+    panning: _FeatureMap,
+    bank: FeatureBank,
+    split: int = 0,
+    rates: Sequence[int] = MLR_RATES,
+    identities: int | None = None,
+    folder: str | Path | None = None,
+) -> _FeatureMap:
+    """Fit an estimator on a frozen model's features of a split's training identities, and return it.
+
+    Every training image is seen at HR and at each of ``rates``. On a set with genuine LR images,
+    ``pairing="identity_mean"`` pairs the means of the LR camera's images, as they are (rate 1), and of the HR camera's;
+    ``pairing="image"`` down-samples the HR camera's images: nobody has an HR version of a genuine LR image.
+
+    Args:
+        panning: a `VectorPanning`, `MeanShift` or `RidgeMap`; it gets ``split_`` and ``fitted_on_``, by which
+            `evaluate_features` refuses to test it on what it was fitted on.
+        bank: features of the data set.
+        split: number of the train/test split.
+        rates: down-sampling rates of the LR images.
+        identities: how many training identities to take, drawn with the estimator's seed; None: all.
+        folder: where the fitted estimator is kept and, if it is there for the same features and settings, taken from;
+            only with a bank that has a folder itself.
+
+    Raises:
+        ValueError: the model was trained on another split; more identities than there are; what ``fit`` refuses.
+    """
+    if bank.split not in (None, split):
+        raise ValueError(f"the frozen model was trained on split {bank.split}, found split {split}: take the same")
+    file = None
+    if folder is not None and bank.folder is not None:
+        settings = {name: value for name, value in panning.get_params().items() if name not in _NOT_KEPT}
+        decisive = type(panning).__name__, settings, bank.folder.name, split, tuple(rates), identities
+        file = run_folder(folder, "vpfa", __name__, *decisive).with_suffix(".safetensors")
+    if file is None or not file.is_file():
+        _fit_to_bank(panning, bank, split, rates, identities)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            panning.save(file)
+    else:
+        vars(panning).update(vars(type(panning).load(file, panning.device)) | panning.get_params())
+    panning.split_, panning.fitted_on_ = split, bank.dataset.fingerprint()
+    return panning
+
+
+def _fit_to_bank(
+    panning: _FeatureMap, bank: FeatureBank, split: int, rates: Sequence[int], identities: int | None
+) -> None:
+    table = bank.dataset.part("train", split)
+    if identities is not None:
+        table = table[table["pid"].isin(_drawn(table["pid"].unique(), identities, panning.seed, bank.dataset.name))]
+    far = table["camid"] == bank.dataset.genuine_lr_camid
+    genuine = bank.dataset.genuine_lr_camid is not None
+    hr = table[~far]
+    lr, at = (table[far], (1,)) if genuine and panning.pairing == "identity_mean" else (hr, rates)
+    lr_rates = np.repeat(at, len(lr))
+    lr_features, lr_pids = bank(np.tile(lr.index, len(at)), lr_rates), np.tile(lr["pid"], len(at))
+    # image pairs need the HR image once for each rate; in a mean, copies would count as images
+    copies = len(at) if panning.pairing == "image" else 1
+    hr_features, hr_pids = bank(hr.index).repeat(copies, 1), np.tile(hr["pid"], copies)
+    panning.fit(lr_features, hr_features, (lr_pids, hr_pids), lr_rates)
+
+
+def _drawn(pids: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
+    if not 2 <= n <= len(pids):
+        raise ValueError(f"identities must be within 2 and the {len(pids)} training identities, found {n}")
+    return numpy_generator(seed, "vpfa identities", name).permutation(np.sort(pids))[:n]
+
+
+def frozen_features(
+    matcher: FeatureMatcher, dataset: ReIDDataset, kernel: str = "bicubic", progress: bool = True
+) -> FeatureBank:
+    """Return the bank of a network's features of a data set, kept in the cache folder.
+
+    A network is known by its weights: the same one finds its features again, be it in another notebook.
+
+    Args:
+        matcher: its ``embed`` is a module, or a method of one.
+        dataset: the data set.
+        kernel: down-sampling kernel.
+        progress: whether to show progress bars.
+    """
+    network = getattr(matcher.embed, "__self__", matcher.embed)
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    how = [getattr(matcher.embed, "__name__", ""), matcher.input_size, matcher.device.type]
+    what = [dataset.fingerprint(times=True), dataset.size, kernel]
+    # this module is no part of what a frozen network gives
+    module = FeatureMatcher.__module__
+    folder = run_folder(cache_folder() / "features", dataset.name, module, digest.hexdigest(), *how, *what)
+    return FeatureBank(matcher, dataset, kernel=kernel, folder=folder, progress=progress)
+
+
 class PannedMatcher(FeatureMatcher):
     """The Matcher of a network with an estimator behind it: query features are panned, then compared by cosine.
 
@@ -552,11 +669,9 @@ class PannedMatcher(FeatureMatcher):
         super().__init__(embed, input_size, device, split)
         self.panning = panning
 
-    @torch.inference_mode()
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
         """Embed uint8 images (n, 3, H, W) of rates (n,) as panned features (n, d) of length 1."""
-        inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
-        return nn.functional.normalize(self.panning.transform(self._embed(inputs).float(), rates))
+        return nn.functional.normalize(self.panning.transform(self.features(images), rates))
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -263,6 +263,20 @@ def test_the_released_formula_reaches_one_half_only_for_equal_variances_and_perf
             assert value == pytest.approx(rho * x.std() * y.std() / (x.var() + y.var()))
 
 
+@pytest.mark.parametrize("n", [3, 10, 1000])
+def test_the_scripts_two_divisors_lift_its_ceiling_by_n_over_n_minus_1(n: int) -> None:
+    def script(first: np.ndarray, second: np.ndarray) -> float:
+        return abs(np.cov(first, second)[0, 1]) / (np.var(first) + np.var(second))
+
+    draw = numpy_generator(0, "test", "divisors", n)
+    x, noise = draw.normal(size=(2, n))
+    assert script(x, -x) == pytest.approx(0.5 * n / (n - 1))
+    for y in (x, 3 * x, x + noise, noise):
+        value, rho = script(x, y), abs(np.corrcoef(x, y)[0, 1])
+        assert value == pytest.approx(released_formula(x, y).item() * n / (n - 1))
+        assert 2 * value * (n - 1) / n <= rho + 1e-12
+
+
 def test_released_correlation_is_the_scripts_on_scikit_learns_variates() -> None:
     lr, hr = linked(500, 12, (0.95, 0.8, 0.6))
     hr = hr * np.arange(1, 13) + 5
@@ -330,9 +344,15 @@ def test_pearson_falls_to_chance_when_resolutions_are_exchanged() -> None:
     assert abs(np.mean(chance)) < 0.1
 
 
-def test_the_shares_of_table_2b_are_cut_off_shares_of_751_identities() -> None:
-    """94.54, 96.93 and 98.53 %: 710, 728 and 740 of Market-1501's 751 training identities, digits cut off."""
-    assert [np.floor(1e4 * count / 751) / 100 for count in (710, 728, 740)] == [94.54, 96.93, 98.53]
+def test_the_order_of_an_identitys_images_matters_to_cca_alone() -> None:
+    """The scripts pair an identity's images as two folders happen to list them."""
+    lr, hr, pids = people(identities=60, images=4, width=10)
+    draw = numpy_generator(0, "test", "listing")
+    other = hr[np.concatenate([draw.permutation(np.flatnonzero(pids == pid)) for pid in np.unique(pids)])]
+    torch.testing.assert_close(grouped_pearson(lr, other, pids).values, grouped_pearson(lr, hr, pids).values)
+    torch.testing.assert_close(resolution_direction(lr, other, pids), resolution_direction(lr, hr, pids))
+    paired, listed, shuffled = (canonical_correlation(*x).mean for x in ((lr, hr), (lr, other), shuffled_pairs(lr, hr)))
+    assert shuffled + 0.05 < listed < paired - 0.05
 
 
 # ---- Table 7 ---------------------------------------------------------------------------------------------------------

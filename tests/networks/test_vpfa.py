@@ -74,6 +74,16 @@ def test_pytorchs_own_start_is_kept_for_none() -> None:
     assert module.back.weight.std() > 0.05
 
 
+def test_only_a_standard_deviation_of_1e_3_starts_near_zero_at_the_papers_width() -> None:
+    """ "This leads to f(z_LR) ~ 0" (Section 4.2): not so with 1e-3 as the variance, nor with PyTorch's start."""
+    torch.manual_seed(0)
+    z = torch.randn(16, 512)
+    with torch.no_grad():
+        sizes = [VectorPanningModule(512, init_std=std).gate(z).abs().mean() for std in (1e-3, 1e-3**0.5, None)]
+    assert sizes[0] < 0.05
+    assert min(sizes[1:]) > 0.25
+
+
 def test_the_gate_is_bounded() -> None:
     module = VectorPanningModule(4, hidden=8, init_std=100.0)
     assert module.gate(1000 * torch.randn(16, 4)).abs().max() <= 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reid_lib.datasets import load
 from reid_lib.reporting import results
 
 ROOT = Path(__file__).parents[2]
@@ -76,26 +77,132 @@ def test_vpfa_parameter_count_does_not_tell_the_layer_norms(cell):
     assert [round((linear + n * layer_norm) / 1e6, 2) == printed for n in (3, 2)] == [True, True]
 
 
-def test_vpfa_canonical_correlations_stay_under_one_half():
+@pytest.fixture(scope="module")
+def cca():
+    """Table 2a: a row per kind of pairs and rate, columns cca1 to cca3."""
     rows = results.published()
-    cca = rows[(rows.paper == "vpfa") & rows.metric.str.startswith("cca")]
-    assert len(cca) == 18
-    assert (cca.value < 0.5).all()
+    rows = rows[(rows.paper == "vpfa") & rows.metric.str.startswith("cca")]
+    return rows.pivot(index=["method", "setting"], columns="metric", values="value")
 
 
-def test_vpfa_shares_are_not_multiples_of_one_in_25():
+def test_vpfa_canonical_correlations_stay_under_one_half(cca):
+    assert cca.shape == (6, 3)
+    assert (cca < 0.5).all(axis=None)
+
+
+def test_vpfa_canonical_correlations_do_not_fall_as_such_ones_do(cca):
+    falling = (cca.cca1 >= cca.cca2) & (cca.cca2 >= cca.cca3)
+    assert falling[falling].index.tolist() == [("random", "r=4")]
+
+
+def test_vpfa_random_pairs_correlate_strongly_by_the_papers_own_threshold(cca):
+    """A value c of the released script means abs(rho) >= 2 c (n - 1) / n, n at least the 751 identities."""
+    at_least = 2 * cca.loc["random"] * 750 / 751
+    assert at_least.loc["r=2", "cca2"] > 0.67  # printed 0.3358
+    assert (at_least > 0.4).all(axis=None)  # "values above 0.4-0.5 indicate moderate to strong"
+    assert at_least.max(axis=None) == pytest.approx(0.68, abs=0.005)
+
+
+@pytest.fixture(scope="module")
+def shares():
+    """Proportion of r > 0.4 of Table 2b, in hundredths of a percent."""
     rows = results.published()
-    shares = rows[rows.metric == "percent_above_0.4"].value
+    return [round(100 * value) for value in rows[rows.metric == "percent_above_0.4"].value]
+
+
+def cut_off(count, n):
+    return 10_000 * count // n
+
+
+def nearest(count, n):
+    return round(10_000 * count / n)
+
+
+def counts(shares, n, digits):
+    """The counts out of n that are printed as the shares; one list for each share."""
+    return [[count for count in range(n + 1) if digits(count, n) == share] for share in shares]
+
+
+def test_vpfa_shares_are_not_multiples_of_one_in_25(shares):
     assert len(shares) == 3
-    assert ((shares / 4 - (shares / 4).round()).abs() > 0.05).all()
+    for n in (25, 50):  # groups, and identities, of Section 3.2
+        assert counts(shares, n, cut_off) == counts(shares, n, nearest) == [[], [], []]
+
+
+def test_vpfa_shares_are_of_751_identities_with_digits_cut_off(shares):
+    assert counts(shares, 751, cut_off) == [[710], [728], [740]]
+    assert counts(shares, 751, nearest) == [[710], [], []]
+    assert [n for n in range(1, 1502) if all(counts(shares, n, cut_off))] == [751]
+    assert not [n for n in range(1, 1502) if all(counts(shares, n, nearest))]
+
+
+def test_vpfa_table_10_is_not_of_one_query_per_identity():
+    rows = results.published()
+    table = rows[(rows.artefact == "Table 10") & rows.setting.str.startswith("split=")]
+    of_25_queries = (table.value / 4 - (table.value / 4).round()).abs() < 1e-9
+    assert len(table) == 30
+    assert of_25_queries.sum() < 10
+
+
+def test_vpfa_has_no_published_numbers_for_table_1_and_mlr_dukemtmc():
+    rows = results.published()
+    rows = rows[rows.paper == "vpfa"]
+    assert not rows.artefact.isin(["Table 1", "Section 1"]).any()
+    assert not rows.dataset.str.contains("Duke").any()
+
+
+def test_the_order_in_which_a_folder_is_listed_changes_nothing(tmp_path, monkeypatch):
+    names = {
+        "bounding_box_train": ["0002_c1s1_000451_03", "0002_c2s1_000301_01", "0007_c1s6_028546_04"],
+        "query": ["0001_c1s1_001051_00", "0003_c3s1_000551_00"],
+        "bounding_box_test": ["0001_c2s1_000976_01", "0003_c6s1_000551_00"],
+    }
+    for folder, files in names.items():
+        (tmp_path / folder).mkdir()
+        for file in files:
+            (tmp_path / folder / f"{file}.jpg").touch()
+    real, listed, tables = Path.iterdir, [], []
+    for descending in (False, True):
+        monkeypatch.setattr(
+            Path,
+            "iterdir",
+            lambda self, down=descending: listed.append(down) or iter(sorted(real(self), reverse=down)),
+        )
+        tables.append(load("market1501", tmp_path, check=False).table)
+    assert set(listed) == {False, True}
+    assert tables[0].equals(tables[1])
 
 
 def test_vpfa_moved_to_market_gains_little_over_its_backbone(cell):
     market = "MLR-Market-1501"
     moved = cell("vpfa", "Table 11", market, "VPFA", setting="trained on MLR-CUHK03")
     assert moved - cell("vpfa", "Table 4a", market, "TransReID") == pytest.approx(0.2)
-
-
-def test_vpfa_table_7_has_five_identities():
     rows = results.published()
-    assert rows[(rows.paper == "vpfa") & (rows.artefact == "Table 7")].setting.nunique() == 5
+    assert set(rows[(rows.paper == "vpfa") & (rows.artefact == "Table 11")].dataset) == {market, "MLR-CUHK03"}
+
+
+@pytest.fixture(scope="module")
+def distances():
+    """Table 7: a row per identity; columns distance_before, distance_after, reduction_percent."""
+    rows = results.published()
+    rows = rows[(rows.paper == "vpfa") & (rows.artefact == "Table 7")]
+    table = rows.pivot(index="setting", columns="metric", values="value")
+    return table.rename(index=lambda name: int(name.removeprefix("identity=")))
+
+
+def test_vpfa_table_7_has_five_identities(distances):
+    assert sorted(distances.index) == [507, 865, 877, 1355, 1401]
+
+
+def test_vpfa_distances_of_table_7_fall_by_26_percent(distances):
+    computed = 100 * (1 - distances.distance_after / distances.distance_before)
+    assert round(distances.reduction_percent.mean(), 1) == round(computed.mean(), 1) == 26.4
+
+
+def test_vpfa_reductions_of_table_7_follow_from_its_distances_but_for_one(distances):
+    """Distances are printed to 0.01, so that each is known within 0.005, and so is the reduction."""
+    half, before, after = 0.005, distances.distance_before, distances.distance_after
+    low = 100 * (1 - (after + half) / (before - half)) - half
+    high = 100 * (1 - (after - half) / (before + half)) + half
+    wrong = ~distances.reduction_percent.between(low, high)
+    assert wrong[wrong].index.tolist() == [507]  # printed 28.18; the distances give 28.25

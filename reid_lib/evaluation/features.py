@@ -1,0 +1,192 @@
+"""Features of a frozen model, embedded once for every image and rate that anyone asks for, and trials scored on them.
+
+What stands behind a frozen model (VPFA, an analysis of its features) needs the model once, not once per variant::
+
+    bank = FeatureBank(matcher, dataset)
+    lr, hr = bank(rows, 2), bank(rows, 1)
+    scores = evaluate_features(bank, trials, panning)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import normalize
+from tqdm.auto import tqdm
+
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.mlr import Trial
+from reid_lib.datasets.records import ReIDDataset
+from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation.ranking import RANKS, Evaluation, check_trials, euclidean, score
+
+
+class FrozenModel(Protocol):
+    """A model whose features are taken as they are; `training.baseline.FeatureMatcher` is one.
+
+    Attributes:
+        device: where its images go.
+        split: the split on whose training identities it was trained; None: on no identity of the data set.
+    """
+
+    device: torch.device
+    split: int | None
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (n, 3, H, W) to features (n, d), of any length."""
+        ...
+
+
+class Map(Protocol):
+    """What moves features of LR images; the estimators of `training.vpfa` are such."""
+
+    def transform(self, features: torch.Tensor, rates: ArrayLike) -> torch.Tensor:
+        """Map features (n, d) of images of rates (n,) to features (n, d)."""
+        ...
+
+
+class FeatureBank:
+    """The features of a data set's images at any rate; each is embedded when it is first asked for.
+
+    Args:
+        model: the frozen model.
+        dataset: the data set.
+        kernel: down-sampling kernel (`resolution.degrade`).
+        folder: where features are kept, one file per rate, and found again; it must be this model's, data set's and
+            kernel's own (`training.vpfa.frozen_features` names one). None keeps them in memory alone.
+        batch_size: images embedded at a time.
+        progress: whether to show progress bars.
+    """
+
+    def __init__(
+        self,
+        model: FrozenModel,
+        dataset: ReIDDataset,
+        *,
+        kernel: str = "bicubic",
+        folder: str | Path | None = None,
+        batch_size: int = 128,
+        progress: bool = True,
+    ) -> None:
+        self.model, self.dataset, self.kernel = model, dataset, kernel
+        self.folder = None if folder is None else Path(folder)
+        self.batch_size, self.progress = batch_size, progress
+        self._kept: dict[int, dict[str, torch.Tensor]] = {}
+
+    @property
+    def split(self) -> int | None:
+        """The split on whose training identities the model was trained."""
+        return self.model.split
+
+    def __call__(self, rows: ArrayLike, rates: ArrayLike = 1) -> torch.Tensor:
+        """Return the features (n, d), float32 on the CPU, of images down-sampled by their rates.
+
+        Args:
+            rows: (n,) numbers of images in the data set's table.
+            rates: one rate for all, or (n,); 1 is HR.
+
+        Raises:
+            ValueError: a rate below 1, or a model that gives NaN or infinite features.
+        """
+        rows = np.asarray(rows)
+        rates = np.broadcast_to(np.asarray(rates), rows.shape)
+        parts = {int(rate): self._at_rate(rows[rates == rate], int(rate)) for rate in np.unique(rates)}
+        features = torch.empty(len(rows), next(iter(parts.values())).shape[1])
+        for rate, part in parts.items():
+            features[torch.from_numpy(np.flatnonzero(rates == rate))] = part
+        return features
+
+    def _at_rate(self, rows: np.ndarray, rate: int) -> torch.Tensor:
+        kept = self._kept.get(rate) or self._read(rate)
+        missing = np.unique(rows if kept is None else rows[~kept["done"][rows].numpy()])
+        if len(missing):
+            found = self._embed(missing, rate)
+            if kept is None:
+                done = torch.zeros(len(self.dataset), dtype=torch.bool)
+                kept = {"features": found.new_zeros(len(self.dataset), found.shape[1]), "done": done}
+            kept["features"][missing], kept["done"][missing] = found, True
+            self._write(kept, rate)
+        self._kept[rate] = kept
+        return kept["features"][rows]
+
+    @torch.inference_mode()
+    def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
+        store, parts, device = open_store(self.dataset), [], self.model.device
+        batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        with tqdm(total=len(rows), desc=f"features at r = {rate}", unit="img", disable=not self.progress) as bar:
+            for batch in batches:
+                images = degrade(store.batch(batch).to(device), torch.full((len(batch),), rate), self.kernel)
+                parts.append(self.model.features(images).float().cpu())
+                bar.update(len(batch))
+        features = torch.cat(parts)
+        if not features.isfinite().all():
+            bad = rows[(~features.isfinite().all(1)).numpy()]
+            raise ValueError(
+                f"the model gives NaN or infinite features for {len(bad)} of {len(rows)} images of "
+                f"{self.dataset.name} at rate {rate}, first for image {bad[0]}: look at its weights"
+            )
+        return features.clone()  # of inference mode no more
+
+    def _file(self, rate: int) -> Path:
+        return self.folder / f"r{rate}.safetensors"
+
+    def _read(self, rate: int) -> dict[str, torch.Tensor] | None:
+        if self.folder is None or not self._file(rate).is_file():
+            return None
+        try:
+            kept = load_file(self._file(rate))
+            return kept if len(kept["features"]) == len(kept["done"]) == len(self.dataset) else None
+        except (SafetensorError, KeyError):  # cut short: made again
+            return None
+
+    def _write(self, kept: dict[str, torch.Tensor], rate: int) -> None:
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self._file(rate).with_suffix(".part")
+        try:
+            save_file(kept, part)
+            part.replace(self._file(rate))
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def trial_features(bank: FeatureBank, trial: Trial, panning: Map | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return query features (n_query, d), panned if there is a map, and gallery features (n_gallery, d)."""
+    rates = trial.query["rate"].to_numpy()
+    query = bank(trial.query.index, rates)
+    return query if panning is None else panning.transform(query, rates), bank(trial.gallery.index)
+
+
+def evaluate_features(
+    bank: FeatureBank, trials: Sequence[Trial], panning: Map | None = None, ranks: Sequence[int] = RANKS
+) -> Evaluation:
+    """Rank trials by the cosine of features, those of the queries panned by ``panning``.
+
+    It gives what `ranking.evaluate` gives for a `training.vpfa.PannedMatcher`, and embeds no image twice.
+
+    Args:
+        bank: features of the trials' data set.
+        trials: trials of one data set; of the split on which the model, and the map (its ``split_``), were trained.
+        panning: a fitted map, or None for the frozen model as it is.
+        ranks: the k of Rank-k.
+
+    Raises:
+        ValueError: no trial; trials of another data set, or of a split whose test identities the model or the map has
+            seen in training.
+    """
+    check_trials(trials, bank.split)
+    if trials[0].dataset is not bank.dataset:
+        raise ValueError(f"expected trials of the bank's own {bank.dataset.name}, found {trials[0].dataset.name}")
+    if getattr(panning, "fitted_on_", None) == bank.dataset.fingerprint():
+        check_trials(trials, panning.split_)
+
+    def distances(trial: Trial) -> torch.Tensor:
+        return euclidean(*map(normalize, trial_features(bank, trial, panning)))
+
+    return score(trials, (distances(trial) for trial in trials), ranks)
