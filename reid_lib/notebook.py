@@ -26,7 +26,7 @@ import torch
 from reid_lib import datasets
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.evaluation.ranking import Matcher, evaluate_settings
+from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings
 from reid_lib.reporting import figures, results
 from reid_lib.training.run import pick_device
 
@@ -147,7 +147,26 @@ class Run:
             **options: those of `ranking.evaluate`.
         """
         scores = evaluate_settings(matcher, settings, **options)
-        fixed = {"paper": paper, "artefact": artefact, "dataset": self.label, "method": method}
+        return self.record(scores, paper=paper, artefact=artefact, method=method, seed=seed)
+
+    def record(
+        self,
+        scores: Mapping[str, Evaluation],
+        *,
+        paper: str,
+        artefact: str,
+        method: str,
+        seed: int | None = None,
+        dataset: str = "",
+    ) -> pd.DataFrame:
+        """Save scores by the setting's name at once, and return their rows.
+
+        Args:
+            scores: as `evaluate_settings` gives them.
+            paper, artefact, method, seed: as `measure` takes them.
+            dataset: the tested data set's name, if it is another one than the run's.
+        """
+        fixed = {"paper": paper, "artefact": artefact, "dataset": dataset or self.label, "method": method}
         rows = [
             results.rows_from_summary(score.summary, **fixed, profile=self.profile, setting=setting, seed=seed)
             for setting, score in scores.items()

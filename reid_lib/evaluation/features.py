@@ -91,10 +91,12 @@ class FeatureBank:
             rates: one rate for all, or (n,); 1 is HR.
 
         Raises:
-            ValueError: a rate below 1, or a model that gives NaN or infinite features.
+            ValueError: no row, a rate below 1 or not whole, or a model that gives NaN or infinite features.
         """
         rows = np.asarray(rows)
         rates = np.broadcast_to(np.asarray(rates), rows.shape)
+        if not len(rows) or (rates % 1 != 0).any():
+            raise ValueError(f"expected one or more images, at integer rates, found {len(rows)} at {np.unique(rates)}")
         parts = {int(rate): self._at_rate(rows[rates == rate], int(rate)) for rate in np.unique(rates)}
         features = torch.empty(len(rows), next(iter(parts.values())).shape[1])
         for rate, part in parts.items():
@@ -130,7 +132,7 @@ class FeatureBank:
                 f"the model gives NaN or infinite features for {len(bad)} of {len(rows)} images of "
                 f"{self.dataset.name} at rate {rate}, first for image {bad[0]}: look at its weights"
             )
-        return features.clone()  # of inference mode no more
+        return features
 
     def _file(self, rate: int) -> Path:
         return self.folder / f"r{rate}.safetensors"

@@ -66,5 +66,17 @@ class Shift(nn.Module):
         return z + self.offset
 
 
+class MirrorAveraged(nn.Module):
+    """A frozen network whose feature is the mean of that of the image and of its mirror image (released scripts)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) to features (N, d)."""
+        return (self.network(x).float() + self.network(x.flip(3)).float()) / 2
+
+
 def _block(width_in: int, width_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.ReLU(inplace=True))

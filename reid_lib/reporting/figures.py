@@ -184,6 +184,62 @@ def bars(table: pd.DataFrame, ylabel: str = "Rank-1 (%)", title: str = "") -> Fi
     return figure
 
 
+def histograms(samples: Mapping[str, np.ndarray], xlabel: str, unit: str, title: str = "") -> Figure:
+    """Outlines of how numbers are spread, one line per name; the y axis counts `unit` ("images") in percent."""
+    edges = np.histogram_bin_edges(np.concatenate([np.ravel(values) for values in samples.values()]), bins=40)
+    with mpl.rc_context(_STYLE):
+        figure, axis = _axis(title, xlabel, f"{unit} (%)")
+        for number, (name, values) in enumerate(samples.items()):
+            counts, look = np.histogram(values, edges)[0], _look(number)
+            line = {"color": look["color"], "linestyle": look["linestyle"], "baseline": None}
+            axis.stairs(100 * counts / max(counts.sum(), 1), edges, label=name, **line)
+        axis.set_ylim(bottom=0)
+        axis.legend()
+    return figure
+
+
+def matrix(table: pd.DataFrame, label: str, title: str = "", low: float = -1.0, high: float = 1.0) -> Figure:
+    """A table as coloured squares with their numbers. ``label`` names the number; `low` and `high` end its scale."""
+    values = table.to_numpy(float)
+    with mpl.rc_context(_STYLE):
+        side = 0.75 * max(table.shape) + 2.2
+        figure = Figure(figsize=(side + 1, side), layout="constrained")
+        axis = figure.subplots()
+        drawn = axis.imshow(values, vmin=low, vmax=high, cmap="cividis")
+        axis.set(title=title, xticks=range(table.shape[1]), yticks=range(table.shape[0]))
+        axis.set_xticklabels(table.columns, rotation=30, ha="right")
+        axis.set_yticklabels(table.index)
+        axis.grid(visible=False)
+        for (row, column), value in np.ndenumerate(values):
+            dark = (value - low) / (high - low) < 0.6
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black")
+        figure.colorbar(drawn, label=label)
+    return figure
+
+
+def features_before_after(panels: Mapping[str, np.ndarray], pids: np.ndarray, lr: np.ndarray) -> Figure:
+    """Points of HR features (filled) and LR ones (open) of some identities, one panel per name, on common axes.
+
+    Each panel is (n, 2); `pids` (n,) and `lr` bool (n,) say whose and what the points are. An identity's number stands
+    at the mean of its HR points. Raises FigureError for other shapes.
+    """
+    pids, lr = np.asarray(pids), np.asarray(lr, bool)
+    if any(np.shape(points) != (len(pids), 2) for points in panels.values()) or lr.shape != pids.shape:
+        raise FigureError(f"Expected points (n, 2) with n = {len(pids)} identities and resolutions in every panel.")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+        for axis, (title, points) in zip(axes, panels.items(), strict=True):
+            for number, pid in enumerate(np.unique(pids)):
+                own, look = pids == pid, _look(number)
+                colour, marker = look["color"], look["marker"]
+                axis.scatter(*points[own & ~lr].T, c=colour, marker=marker, s=30)
+                axis.scatter(*points[own & lr].T, facecolors="none", edgecolors=colour, marker=marker, s=30)
+                axis.annotate(str(pid), points[own & ~lr].mean(0), fontsize=8, ha="center", va="center")
+            axis.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
+    return figure
+
+
 # --- helpers -------------------------------------------------------------------------------------
 
 

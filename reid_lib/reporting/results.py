@@ -28,6 +28,8 @@ COLUMNS = (*PUBLISHED_COLUMNS, "profile", "seed", "trials", "low", "high")
 KEY = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile", "seed")
 PROFILES = ("smoke", "demo", "paper")
 
+FROZEN_MODEL = "frozen model"  # the role of the model behind which VPFA stands
+
 _TEXT = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile")
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("seed", "trials")
@@ -134,6 +136,16 @@ def read_all() -> pd.DataFrame:
     """All measured rows (COLUMNS) with `folder_dataset`, the data set that the run was asked for."""
     frames = [read(*key).assign(folder_dataset=key[1]) for key in available()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
+
+
+def as_roles(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose methods name the role of VPFA's frozen model, not the model: it is another one here than in the paper.
+
+    "TransReID + VPFA" becomes "frozen model + VPFA", so that published and measured rows line up while no measured row
+    carries the name of a network that was not run. Rows of other papers stay.
+    """
+    named = rows.method.str.replace(r"^(TransReID|SAAI|IRRA)(?= \+ VPFA|$)", FROZEN_MODEL, regex=True)
+    return rows.assign(method=rows.method.where(rows.paper != "vpfa", named))
 
 
 # --- write ----------------------------------------------------------------------------------------

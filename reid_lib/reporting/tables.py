@@ -30,6 +30,7 @@ _BESIDE = {"synth-caviar": ("CAVIAR",), "synth-thermal": ("RegDB",)}
 _USUAL = ("MLR-CUHK03", "MLR-Market-1501", "Market-1501", "CAVIAR")
 METRICS = {
     "rank1": "Rank-1",
+    "rank1_gain": "Rank-1 gain",
     "rank5": "Rank-5",
     "rank10": "Rank-10",
     "rank20": "Rank-20",
@@ -92,7 +93,7 @@ def compare(artefact: Artefact, measured: pd.DataFrame, against: str = "", note:
             )
     dataset = rows.dataset.iloc[0] if len(rows) else ""
     profile = rows.profile.iloc[0] if len(rows) else ""
-    known = results.published()
+    known = results.as_roles(results.published())
     known = known[(known.paper == artefact.paper) & (known.artefact == artefact.name)]
     against = _choose(artefact, list(known.dataset.unique()), dataset, against)
     same = against in SAME_DATA.get(dataset, ())
@@ -153,6 +154,8 @@ def number(value: float, metric: str = "rank1") -> str:
     """One number as text, "" when absent: percents and PSNR to 0.1, others to three significant digits."""
     if pd.isna(value):
         return ""
+    if metric.endswith("_gain"):
+        return f"{value:+.1f}"
     if metric.startswith("rank") or metric in ("map", "psnr"):
         return f"{value:.1f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -267,7 +267,8 @@ def train(
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
     if folder is not None:
-        folder = run_folder(folder, f"baseline-seed{seed}", __name__, config, dataset.fingerprint(), split, seed)
+        people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
+        folder = run_folder(folder, f"baseline-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
     numbers, labels = rows.index.to_numpy(), labels.to(device)

@@ -11,11 +11,12 @@ same pairs. All three follow scikit-learn's conventions and work on features of 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
@@ -25,9 +26,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from reid_lib.datasets.image_store import cache_folder
-from reid_lib.datasets.mlr import MLR_RATES
+from reid_lib.datasets.mlr import MLR_RATES, Trial
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.evaluation.features import FeatureBank
+from reid_lib.evaluation.features import FeatureBank, evaluate_features
+from reid_lib.evaluation.ranking import Evaluation, summarise
 from reid_lib.losses.vpfa import identity_mean_pairs, sample_pairs, vector_panning_loss
 from reid_lib.networks.vpfa import Shift, VectorPanningModule
 from reid_lib.seeds import numpy_generator, torch_generator
@@ -392,8 +394,8 @@ class VectorPanning(_FeatureMap):
             ValueError: unknown profile.
         """
         small = {
-            "smoke": {"hidden": 16, "n_pairs": 64, "epochs": 2},
-            "demo": {"n_pairs": 640, "epochs": 24},
+            "smoke": {"hidden": 16, "n_pairs": 32, "epochs": 2},
+            "demo": {"n_pairs": 640, "epochs": 12},
             "paper": {},
         }
         if profile not in small:
@@ -584,7 +586,9 @@ def fit_to_bank(
     file = None
     if folder is not None and bank.folder is not None:
         settings = {name: value for name, value in panning.get_params().items() if name not in _NOT_KEPT}
-        decisive = type(panning).__name__, settings, bank.folder.name, split, tuple(rates), identities
+        # not the split's number: another partition of the same images has the same fingerprint
+        people = bank.dataset.part("train", split)["pid"].unique().tolist()
+        decisive = type(panning).__name__, settings, bank.folder.name, people, tuple(rates), identities
         file = run_folder(folder, "vpfa", __name__, *decisive).with_suffix(".safetensors")
     if file is None or not file.is_file():
         _fit_to_bank(panning, bank, split, rates, identities)
@@ -621,6 +625,33 @@ def _drawn(pids: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
     return numpy_generator(seed, "vpfa identities", name).permutation(np.sort(pids))[:n]
 
 
+def fit_and_evaluate(
+    make: Callable[[], _FeatureMap] | None, bank: FeatureBank, settings: Mapping[str, Sequence[Trial]], **options: Any
+) -> dict[str, Evaluation]:
+    """Fit an estimator on each split that the trials are of, and rank the trials of that split with it.
+
+    Args:
+        make: returns a new estimator; None: the frozen model as it is.
+        bank: features of the data set.
+        settings: trials by the setting's name (`mlr.settings`). Those whose queries have a rate that an estimator per
+            rate was not fitted on are left out.
+        **options: those of `fit_to_bank` except ``split``.
+    """
+    splits = sorted({trial.split for trials in settings.values() for trial in trials})
+    fitted = {split: None if make is None else fit_to_bank(make(), bank, split, **options) for split in splits}
+    scores = {}
+    for name, trials in settings.items():
+        if all(_takes(fitted[trial.split], trial) for trial in trials):
+            parts = [evaluate_features(bank, [trial], fitted[trial.split]).per_trial for trial in trials]
+            per_trial = pd.concat(parts, ignore_index=True)
+            scores[name] = Evaluation(per_trial, summarise(per_trial))
+    return scores
+
+
+def _takes(panning: _FeatureMap | None, trial: Trial) -> bool:
+    return panning is None or not panning.per_rate or set(trial.query["rate"]) <= panning.maps_.keys()
+
+
 def frozen_features(
     matcher: FeatureMatcher, dataset: ReIDDataset, kernel: str = "bicubic", progress: bool = True
 ) -> FeatureBank:
@@ -638,7 +669,7 @@ def frozen_features(
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    how = [getattr(matcher.embed, "__name__", ""), matcher.input_size, matcher.device.type]
+    how = [repr(network), getattr(matcher.embed, "__name__", ""), matcher.input_size, matcher.device.type]
     what = [dataset.fingerprint(times=True), dataset.size, kernel]
     # this module is no part of what a frozen network gives
     module = FeatureMatcher.__module__

@@ -1,11 +1,14 @@
-"""The estimators: what they learn, scikit-learn's conventions, files, and every bad input."""
+"""The estimators: what they learn, scikit-learn's conventions, files, data sets, and every bad input."""
 
 import json
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,11 +16,27 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import reid_lib
+from reid_lib.datasets import mlr
+from reid_lib.datasets.image_store import cache_folder
+from reid_lib.datasets.records import ReIDDataset, Split
+from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation.features import FeatureBank, evaluate_features
 from reid_lib.losses.vpfa import identity_mean_pairs, sample_pairs
+from reid_lib.networks.tiny import tiny
 from reid_lib.networks.vpfa import VectorPanningModule
 from reid_lib.seeds import numpy_generator, torch_generator
+from reid_lib.training.baseline import PROFILES, Baseline, FeatureMatcher
 from reid_lib.training.run import TrainingError, initialise
-from reid_lib.training.vpfa import MeanShift, PannedMatcher, RidgeMap, VectorPanning, train
+from reid_lib.training.vpfa import (
+    MeanShift,
+    PannedMatcher,
+    RidgeMap,
+    VectorPanning,
+    fit_and_evaluate,
+    fit_to_bank,
+    frozen_features,
+    train,
+)
 
 SMALL = {"hidden": 16, "n_pairs": 64, "epochs": 3, "progress": False, "device": "cpu"}
 CLASSES = [VectorPanning, MeanShift, RidgeMap]
@@ -225,6 +244,21 @@ def test_the_defaults_are_the_papers() -> None:
     assert paper.items() <= VectorPanning().get_params().items()
 
 
+def test_profiles_train_for_fewer_steps() -> None:
+    paper = VectorPanning().get_params()
+    assert VectorPanning.for_profile("paper").get_params() == paper
+    sizes, steps = {"hidden", "n_pairs", "epochs"}, []
+    for profile in PROFILES:
+        found = VectorPanning.for_profile(profile).get_params()
+        assert {name for name in paper if found[name] != paper[name]} <= sizes
+        steps.append(found["n_pairs"] * found["epochs"])
+    assert steps[0] < steps[1] < steps[2]
+    changed = VectorPanning.for_profile("smoke", hidden=7, per_rate=True).get_params()
+    assert changed == VectorPanning.for_profile("smoke").get_params() | {"hidden": 7, "per_rate": True}
+    with pytest.raises(ValueError, match="unknown profile 'small': expected one of smoke, demo, paper"):
+        VectorPanning.for_profile("small")
+
+
 def test_a_progress_bar_is_shown(data: type[Data], capfd: pytest.CaptureFixture) -> None:
     _estimator(VectorPanning, progress=True).fit(data.lr, data.hr, data.pids)
     assert "train" in capfd.readouterr().err
@@ -413,6 +447,256 @@ def test_only_the_query_is_panned() -> None:
     torch.testing.assert_close(query, torch.nn.functional.normalize(raw + 1))
     assert matcher.distance(query, gallery).shape == (4, 4)
     assert matcher.split == 0
+
+
+def _noise(path: str, size: tuple[int, int]) -> np.ndarray:
+    person = numpy_generator(0, path.split("_")[0]).integers(40, 216, (*size, 3))
+    return (person + numpy_generator(0, path).integers(-40, 40, (*size, 3))).astype(np.uint8)
+
+
+PROJECTION = torch.randn(3 * 24 * 12, 8, generator=torch_generator(0, "projection")) / 30
+
+
+@pytest.fixture(params=[None, 2], ids=["simulated LR", "genuine LR"])
+def people(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReIDDataset:
+    """12 people, 8 of them for training, 2 or 3 images in camera 1 and 2 in camera 2, genuinely LR or not."""
+    monkeypatch.setenv("REID_LIB_CACHE", str(tmp_path / "cache"))
+    rows = [(f"{p}_{c}_{i}", p, c) for p in range(12) for c in (1, 2) for i in range(2 + (p + c) % 2)]
+    table = pd.DataFrame(rows, columns=["path", "pid", "camid"]).sample(frac=1, random_state=0)
+    splits = Split(tuple(range(8)), tuple(range(8, 12))), Split(tuple(range(4, 12)), tuple(range(4)))
+    return ReIDDataset("noise", table, splits, (24, 12), reader=_noise, genuine_lr_camid=request.param)
+
+
+def _bank(people: ReIDDataset, folder: Path | None = None, split: int | None = None) -> FeatureBank:
+    model = FeatureMatcher(lambda x: x.flatten(1) @ PROJECTION, (24, 12), torch.device("cpu"), split)
+    return FeatureBank(model, people, folder=folder, progress=False)
+
+
+def _by_hand(people: ReIDDataset, pids: list[int], pairing: str, rates: tuple[int, ...]) -> dict[str, list]:
+    """LR and HR features of some identities, one image after the other, in the order that image pairs need."""
+    model, genuine = _bank(people).model, people.genuine_lr_camid is not None
+    found = {"lr": [], "hr": [], "lr_pids": [], "hr_pids": [], "rates": []}
+
+    def add(to: str, row: pd.Series, rate: int) -> None:
+        image = torch.from_numpy(people.read(row["path"])).permute(2, 0, 1)[None]
+        found[to].append(model.features(degrade(image, rate))[0].numpy())
+        found[f"{to}_pids"].append(row["pid"])
+
+    for rate in rates:
+        for _, row in people.table.iterrows():
+            if row["pid"] not in pids:
+                continue
+            if genuine and pairing == "identity_mean":
+                if rate == rates[0]:
+                    add("lr" if row["camid"] == 2 else "hr", row, 1)
+                    found["rates"] += [1] * (row["camid"] == 2)
+            elif not (genuine and row["camid"] == 2):
+                add("lr", row, rate)
+                found["rates"].append(rate)
+                if pairing == "image" or rate == rates[0]:
+                    add("hr", row, 1)
+    return found
+
+
+def _slow_pairs(found: dict[str, list], pairing: str, rate: int) -> np.ndarray:
+    """LR and HR half of each pair side by side, (P, 2 d), in float64 and in no order."""
+    rows = [i for i, r in enumerate(found["rates"]) if rate in (0, r)]
+    if pairing == "image":
+        pairs = [[*found["lr"][i], *found["hr"][i]] for i in rows]
+    else:
+        pairs = []
+        for pid in set(found["lr_pids"]):
+            lr = [found["lr"][i] for i in rows if found["lr_pids"][i] == pid]
+            hr = [f for f, p in zip(found["hr"], found["hr_pids"], strict=True) if p == pid]
+            pairs.append([*np.mean(np.float64(lr), 0), *np.mean(np.float64(hr), 0)])
+    return np.array(sorted(pairs))
+
+
+@pytest.mark.parametrize("pairing", ["identity_mean", "image"])
+@pytest.mark.parametrize("per_rate", [False, True])
+@pytest.mark.parametrize("split", [0, 1])
+def test_a_bank_gives_the_pairs_of_a_splits_training_identities(
+    split: int, per_rate: bool, pairing: str, people: ReIDDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, real = {}, MeanShift._fit_map
+
+    def fit_map(self: MeanShift, lr: torch.Tensor, hr: torch.Tensor, rate: int) -> torch.nn.Module:
+        seen[rate] = np.array(sorted(torch.cat([lr, hr], 1).tolist()))
+        return real(self, lr, hr, rate)
+
+    monkeypatch.setattr(MeanShift, "_fit_map", fit_map)
+    shift = MeanShift(pairing=pairing, per_rate=per_rate, n_pairs=None, device="cpu")
+    assert fit_to_bank(shift, _bank(people), split, rates=(2, 4)) is shift
+    assert (shift.split_, shift.fitted_on_) == (split, people.fingerprint())
+    genuine_means = people.genuine_lr_camid is not None and pairing == "identity_mean"
+    assert list(seen) == list(shift.maps_) == ([0] if not per_rate else [1] if genuine_means else [2, 4])
+    found = _by_hand(people, people.splits[split].train_pids, pairing, (2, 4))
+    for rate, pairs in seen.items():
+        np.testing.assert_allclose(pairs, _slow_pairs(found, pairing, rate), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("pairing", ["identity_mean", "image"])
+def test_a_bank_fits_as_features_by_hand_do(kind: type, pairing: str, people: ReIDDataset) -> None:
+    found = _by_hand(people, people.splits[0].train_pids, pairing, mlr.MLR_RATES)
+    faster = {"epochs": 10, "learning_rate": 1e-2} if kind is VectorPanning else {}
+    ours = fit_to_bank(_estimator(kind, pairing=pairing, **faster), _bank(people))
+    pids = np.array(found["lr_pids"]), np.array(found["hr_pids"])
+    theirs = _estimator(kind, pairing=pairing, **faster)
+    theirs.fit(np.array(found["lr"]), np.array(found["hr"]), pids, found["rates"])
+    queries = np.array(found["lr"])
+    panned = ours.transform(queries)
+    # training in bfloat16 makes more of the last digits of the features
+    tolerance = 5e-3 if kind is VectorPanning else 1e-4
+    np.testing.assert_allclose(panned, theirs.transform(queries), atol=tolerance)
+    assert np.abs(panned - queries).max() > 10 * tolerance
+    assert ours.n_pairs_ == theirs.n_pairs_
+
+
+@pytest.mark.parametrize("pairing", ["identity_mean", "image"])
+def test_some_identities_alone(pairing: str, people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, real = [], MeanShift.fit
+    monkeypatch.setattr(
+        MeanShift, "fit", lambda self, lr, hr, pids, rates: taken.append(pids) or real(self, lr, hr, pids, rates)
+    )
+
+    def drawn(n: int, seed: int = 0) -> set[int]:
+        shift = fit_to_bank(
+            MeanShift(pairing=pairing, seed=seed, n_pairs=None, device="cpu"), _bank(people), 1, identities=n
+        )
+        lr, hr = (set(pids.tolist()) for pids in taken[-1])
+        assert lr == hr
+        found = _by_hand(people, lr, pairing, mlr.MLR_RATES)
+        pairs = _slow_pairs(found, pairing, 0)
+        np.testing.assert_allclose(shift.maps_[0].offset, (pairs[:, 8:] - pairs[:, :8]).mean(0), atol=1e-4)
+        return lr
+
+    sets = [drawn(n) for n in (2, 5, 8)]
+    assert [len(pids) for pids in sets] == [2, 5, 8]
+    assert sets[0] < sets[1] < sets[2] == set(range(4, 12))  # more are the same ones and others
+    assert drawn(5) == sets[1]
+    assert any(drawn(5, seed) != sets[1] for seed in (1, 2))
+
+
+def test_a_bank_that_does_not_fit(people: ReIDDataset) -> None:
+    shift = MeanShift(device="cpu")
+    with pytest.raises(ValueError, match="model was trained on split 1, found split 0: take the same"):
+        fit_to_bank(shift, _bank(people, split=1))
+    assert fit_to_bank(shift, _bank(people, split=1), 1).split_ == 1
+    for n in (0, 1, 9, -1):
+        with pytest.raises(ValueError, match=f"within 2 and the 8 training identities, found {n}"):
+            fit_to_bank(shift, _bank(people), identities=n)
+    with pytest.raises(ValueError, match=r"noise has splits 0\.\.1, found split=2"):
+        fit_to_bank(shift, _bank(people), 2)
+    with pytest.raises(ValueError, match="pairing must be one of"):
+        fit_to_bank(MeanShift(pairing="mean", device="cpu"), _bank(people))
+
+
+@pytest.mark.parametrize("per_rate", [None, False, True], ids=["frozen", "one map", "a map per rate"])
+def test_every_split_is_ranked_with_its_own_fit(per_rate: bool | None, people: ReIDDataset) -> None:
+    bank, drawn = _bank(people), mlr.settings(people, rates=(1, 2, 3), mlr_rates=(2, 4), every_split=True)
+
+    def make() -> MeanShift:
+        return MeanShift(per_rate=per_rate, device="cpu")
+
+    found = fit_and_evaluate(None if per_rate is None else make, bank, drawn, rates=(2, 4))
+    known = ["r = 2", "MLR {2,4}"] if people.genuine_lr_camid is None else ["HR->HR, same camera", "genuine LR"]
+    assert list(found) == (known if per_rate else list(drawn))
+    for name, scores in found.items():
+        assert [trial.split for trial in drawn[name]] == [0, 1]
+        for trial, row in zip(drawn[name], scores.per_trial.to_dict("records"), strict=True):
+            shift = None if per_rate is None else fit_to_bank(make(), bank, trial.split, (2, 4))
+            assert row == evaluate_features(bank, [trial], shift).per_trial.loc[0].to_dict()
+        assert scores.summary.loc["map", "mean"] == pytest.approx(scores.per_trial["map"].mean())
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("trained again")
+
+
+@pytest.mark.parametrize("per_rate", [False, True])
+def test_a_fitted_estimator_is_kept(
+    per_rate: bool, people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
+    first = fit_to_bank(_estimator(VectorPanning, per_rate=per_rate, progress=True), bank, 1, folder=fits)
+    (file,) = fits.iterdir()
+    monkeypatch.setattr("reid_lib.training.vpfa.train", _never)
+    again = _estimator(VectorPanning, per_rate=per_rate, device=torch.device("cpu"), progress=False)
+    # a bank of the same folder, not the same object
+    assert fit_to_bank(again, _bank(people, tmp_path / "bank"), 1, folder=str(fits)) is again
+    assert list(fits.iterdir()) == [file]
+    rates = None if not per_rate else np.resize(list(first.maps_), 6)
+    queries = numpy_generator(0, "queries").normal(size=(6, 8))
+    np.testing.assert_array_equal(again.transform(queries, rates), first.transform(queries, rates))
+    assert (again.n_pairs_, again.n_features_in_) == (first.n_pairs_, first.n_features_in_)
+    assert (again.split_, again.fitted_on_) == (first.split_, first.fitted_on_) == (1, people.fingerprint())
+    assert (again.device, again.progress) == (torch.device("cpu"), False)
+
+
+@pytest.mark.parametrize("people", [None], indirect=True)
+def test_another_setting_is_fitted_anew(people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
+    own = _estimator(VectorPanning)
+    fit_to_bank(own, bank, folder=fits)
+    other_partition = replace(people, splits=people.splits[::-1])
+    assert other_partition.fingerprint() == people.fingerprint()
+    for estimator, its_bank, options in (
+        (_estimator(VectorPanning, seed=1), bank, {}),
+        (_estimator(VectorPanning, pairing="image"), bank, {}),
+        (_estimator(MeanShift), bank, {}),
+        (_estimator(RidgeMap), bank, {}),
+        (_estimator(RidgeMap, alpha=2.0), bank, {}),
+        (_estimator(VectorPanning), bank, {"split": 1}),
+        (_estimator(VectorPanning), bank, {"rates": (2, 3)}),
+        (_estimator(VectorPanning), bank, {"identities": 5}),
+        (_estimator(VectorPanning), _bank(people, tmp_path / "other features"), {}),
+    ):
+        before = set(fits.iterdir())
+        fit_to_bank(estimator, its_bank, folder=fits, **options)
+        assert len(set(fits.iterdir()) - before) == 1
+    kept = set(fits.iterdir())
+    swapped = fit_to_bank(_estimator(MeanShift), _bank(other_partition, tmp_path / "bank"), folder=fits)
+    second = fit_to_bank(_estimator(MeanShift), bank, 1)  # the same training identities
+    assert len(set(fits.iterdir()) - kept) == 1
+    assert torch.equal(swapped.maps_[0].offset, second.maps_[0].offset)
+    # nothing tells whose features these are, so nothing is kept
+    fit_to_bank(own, _bank(people), folder=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setattr("reid_lib.training.vpfa.train", _never)
+    fit_to_bank(_estimator(VectorPanning), bank, folder=fits)  # and the first is still there
+
+
+@pytest.mark.parametrize("people", [None], indirect=True)
+def test_frozen_features_are_found_by_the_weights(people: ReIDDataset, tmp_path: Path) -> None:
+    network = initialise(lambda: Baseline(tiny(width=4), 5), 0, torch.device("cpu")).eval()
+    first = frozen_features(FeatureMatcher(network.embed, (24, 12), torch.device("cpu"), 1), people, progress=False)
+    before = first([3, 1], [2, 1])
+    assert first.folder.parent == cache_folder() / "features"
+    assert first.folder.name.startswith("noise-")
+    assert (first.split, first.kernel) == (1, "bicubic")
+
+    def matcher(change: float = 0.0, size: tuple[int, int] = (24, 12), method: str = "embed") -> FeatureMatcher:
+        copy = deepcopy(network)
+        copy.neck.running_mean[2] += change
+        return FeatureMatcher(getattr(copy, method), size, torch.device("cpu"))
+
+    again = frozen_features(matcher(), people, progress=False)
+    assert again.folder == first.folder
+    again.model.features = _never
+    assert torch.equal(again([3, 1], [2, 1]), before)
+    larger = replace(people, size=(30, 15))
+    others = [
+        frozen_features(matcher(change=1e-3), people),
+        frozen_features(matcher(), people, "area"),
+        frozen_features(matcher(size=(30, 15)), people),
+        frozen_features(matcher(method="forward"), people),
+        frozen_features(FeatureMatcher(network.backbone, (24, 12), torch.device("cpu")), people),
+        frozen_features(matcher(), larger),
+        frozen_features(matcher(), replace(people, name="other")),
+    ]
+    assert len({first.folder, *(bank.folder for bank in others)}) == 1 + len(others)
+    assert others[1].kernel == "area"
 
 
 def test_reid_lib_stays_light_and_has_the_estimator() -> None:
