@@ -261,7 +261,6 @@ def train(
                 terms = losses(network, config, inputs, levels, labels[places].to(device))
             run.step(optimizer, terms, images=len(places))
         scheduler.step()
-    network.introduce_masks(*masked_stages(config, config.epochs - 1))  # a finished run had no epoch left
     genuine_rate = 1 if dataset.genuine_lr_camid is None else config.genuine_rate
     return LRARMatcher(network, config.rates, size, device, split, genuine_rate)
 

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +17,7 @@ from reid_lib.seeds import torch_generator
 from reid_lib.training import lrar
 from reid_lib.training.baseline import PROFILES, PerRateMatcher, learning_rate_factor
 from reid_lib.training.lrar import LRARConfig, LRARMatcher, batch_rates, level_of, masked_stages, train, train_naive
-from reid_lib.training.run import TrainingError
+from reid_lib.training.run import TrainingError, initialise
 
 CPU = torch.device("cpu")
 SMOKE = LRARConfig.for_profile("smoke", hidden=16)
@@ -163,6 +164,16 @@ def test_masks_learn_together_end_to_end(people: ReIDDataset, monkeypatch: pytes
     train(replace(SMOKE, masks="end_to_end"), people, progress=False)
     for before, after in pairwise(seen):
         assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_weight_decay_leaves_masks_alone(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = lrar.losses
+    monkeypatch.setattr(lrar, "losses", lambda *args: {name: 0 * term for name, term in losses(*args).items()})
+    config = replace(SMOKE, masks="end_to_end")
+    network = train(config, people, progress=False).network
+    start = initialise(lambda: lrar.build_network(config, (64, 32), identities=8), 0, CPU)
+    assert network.classifier.weight.norm() < start.classifier.weight.norm()
+    assert all(torch.equal(a, b) for a, b in zip(network.masks, start.masks, strict=True))
 
 
 def kill_and_resume(people: ReIDDataset, folder: Path, step: int) -> LRARMatcher:
@@ -329,16 +340,19 @@ def test_an_identity_with_one_image_is_its_own_query_and_gallery(
 
 def test_genuine_lr_images_have_a_level_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     people = load("synth-caviar", identities=12, images_per_camera=2, size=(64, 32))
-    seen = []
-    watch(monkeypatch, lambda network, levels, labels: seen.append(levels))
-    rates = []
-    degrade = lrar.degrade
+    levels, rates, places = [], [], []
+    watch(monkeypatch, lambda network, k, labels: levels.append(k))
+    degrade, pk_batches = lrar.degrade, lrar.pk_batches
     monkeypatch.setattr(lrar, "degrade", lambda images, r, kernel: rates.append(r) or degrade(images, r, kernel))
+    monkeypatch.setattr(lrar, "pk_batches", lambda *args: places.extend(pk_batches(*args)) or pk_batches(*args))
     matcher = train(replace(SMOKE, rates=(1, 2), genuine_rate=2, p=3), people, progress=False)
-    levels, rates = torch.cat(seen), torch.cat(rates)
-    genuine = (levels == 1) & (rates == 1)  # of the lower level without any down-sampling
-    assert genuine.any()
+    levels, rates = torch.cat(levels), torch.cat(rates)
+    genuine = people.part("train")["camid"].to_numpy()[np.concatenate(places)] == people.genuine_lr_camid
+    genuine = torch.from_numpy(genuine)
+    assert (levels[genuine] == 1).all()
+    assert (rates[genuine] == 1).all()
     assert (levels[~genuine] == 3 - rates[~genuine]).all()
+    assert set(levels[~genuine].tolist()) == {1, 2}
     images, one = pictures(2), torch.tensor([1, 1])
     as_genuine = matcher.embed_query(images, one)
     matcher.genuine_rate = 1
