@@ -1,0 +1,335 @@
+"""LRAR (Wu et al., TIP 2023): training with progressive masks (Algorithm 1), its ablations, and its Matcher."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.records import ReIDDataset
+from reid_lib.datasets.resolution import degrade, upsample
+from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
+from reid_lib.losses.common import identity_loss
+from reid_lib.losses.lrar import feature_differences, resolution_adaptive_distances, verification_loss
+from reid_lib.networks.inputs import normalise
+from reid_lib.networks.lrar import LRARNetwork
+from reid_lib.training.baseline import PROFILES, PerRateMatcher, build_backbone, learning_rate_factor
+from reid_lib.training.run import Run, initialise, pick_device, run_folder
+
+MASKS = ("progressive", "end_to_end", "none")
+RULES = ("lower", "higher")
+STAGES = 4
+
+
+@dataclass(frozen=True)
+class LRARConfig:
+    """Settings of LRAR; the defaults are the paper's, and the ``paper`` profile's.
+
+    The ablations of Table II are ``masks="none"`` (w/o mask), ``varying_length=False`` (w/o val), the latter with
+    ``masks="end_to_end"`` (w/o val*), and ``masks="none", varying_length=False`` (IDE + Verif). Those of Table IV are
+    ``identity_weight=0`` and ``verification_weight=0``. For "end-to-end" in Tables III and V: ``masks="end_to_end"``.
+
+    Attributes:
+        network, width, weights: as in `baseline.BaselineConfig`.
+        rates: seen down-sampling rates, one level each; 1 is HR, of the highest level.
+        masks: "progressive" (Algorithm 1), "end_to_end" (all four stages' from the start), or "none".
+        mask_std: deviation of the masks' Gaussian start, before the sigmoid.
+        varying_length: whether an image of level k keeps only the first k sub-vectors.
+        identity_weight, verification_weight: weights of the two losses; 0 leaves a loss out.
+        hidden: width of the verification MLP.
+        genuine_rate: rate that a genuine LR image is taken to have; it is not down-sampled further in training.
+        kernel: down-sampling kernel.
+        p, k: identities in a batch, images per identity; the first half of the k are queries, the others gallery.
+        input_size, pad: as in `baseline.BaselineConfig`.
+        learning_rate, weight_decay: of Adam; masks have no decay.
+        epochs: length of the training, shared equally by the four phases of Algorithm 1.
+        warmup: epochs in which the learning rate grows from a tenth of its value.
+        milestones: epochs at which it is divided by 10.
+
+    Raises:
+        ValueError: a value that is out of place; the message says what was expected.
+    """
+
+    network: str = "resnet50"  # IV
+    width: int = 32
+    weights: str = "none"
+    rates: tuple[int, ...] = (1, 2, 3, 4)  # V-B
+    masks: str = "progressive"  # III-E.2
+    mask_std: float = 0.01  # not given; chosen on held-out training identities of synth
+    varying_length: bool = True  # III-B
+    identity_weight: float = 1.0  # III-E
+    verification_weight: float = 0.5  # lambda, IV
+    hidden: int = 512  # not given
+    genuine_rate: int = 2  # V-E.1
+    kernel: str = "bicubic"  # not given
+    p: int = 8  # batch of 32 (IV); how it is drawn is not given
+    k: int = 4
+    input_size: tuple[int, int] | None = (256, 128)  # IV
+    pad: int = 10  # IV
+    learning_rate: float = 3.5e-4  # IV
+    weight_decay: float = 5e-4  # not given; of [33], whose schedule IV takes
+    epochs: int = 120  # IV, "in total"
+    warmup: int = 10  # "warm-up ... as suggested by [33]", IV
+    milestones: tuple[int, ...] = (40, 70)  # IV
+
+    def __post_init__(self) -> None:
+        if not self.rates or len(set(self.rates)) < len(self.rates) or min(self.rates) < 1:
+            raise ValueError(f"rates must be different integers >= 1, at least one, found {self.rates}")
+        if len(self.rates) > 1 and 1 not in self.rates:
+            raise ValueError(f"rates must hold 1, the gallery is HR and needs a level; found {self.rates}")
+        if self.masks not in MASKS:
+            raise ValueError(f"masks must be one of {', '.join(MASKS)}, found {self.masks!r}")
+        if self.masks == "progressive" and self.epochs < STAGES:
+            raise ValueError(
+                f'masks="progressive" needs at least {STAGES} epochs, one for each stage, found epochs={self.epochs}'
+            )
+        if min(self.identity_weight, self.verification_weight) < 0 or not (
+            self.identity_weight or self.verification_weight
+        ):
+            raise ValueError(
+                "identity_weight and verification_weight must be >= 0, one of them above, found "
+                f"{self.identity_weight} and {self.verification_weight}"
+            )
+        if self.k < 2:
+            raise ValueError(f"k must be at least 2, a query and a gallery image of each identity, found {self.k}")
+
+    @classmethod
+    def for_profile(cls, profile: str, **changes: object) -> "LRARConfig":
+        """Return the settings of a profile; a smaller one has a smaller network and fewer epochs.
+
+        Raises:
+            ValueError: unknown profile, or a change that is out of place.
+        """
+        tiny = {"network": "tiny", "input_size": None}
+        small = {
+            "smoke": {**tiny, "width": 8, "p": 4, "pad": 2, "epochs": 4, "warmup": 0, "milestones": (3,)},
+            "demo": {**tiny, "pad": 5, "learning_rate": 2e-3, "epochs": 12, "warmup": 1, "milestones": (7, 10)},
+            "paper": {},
+        }
+        if profile not in small:
+            raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
+        return cls(**{**small[profile], **changes})
+
+
+def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) -> torch.Tensor:
+    """Return the level of each rate: m for the smallest of m ``seen`` rates (HR), 1 for the largest (III-B).
+
+    Args:
+        rates: integers >= 1, (n,).
+        seen: the rates that have a level.
+        rule: what a rate without a level takes (V-F): "lower", the level of the next lower resolution, "higher", that
+            of the next higher one, and either way that of the last one beyond the ends. None: it is refused.
+
+    Returns:
+        int64 (n,), on the device of ``rates``.
+
+    Raises:
+        ValueError: a rate without a level and no rule, a rate below 1, or an unknown rule.
+    """
+    if rule not in (None, *RULES):
+        raise ValueError(f"rule must be None or one of {', '.join(RULES)}, found {rule!r}")
+    known = torch.tensor(sorted(seen), device=rates.device)
+    if rule == "higher":
+        place = (torch.searchsorted(known, rates, right=True) - 1).clamp(min=0)
+    else:
+        place = torch.searchsorted(known, rates).clamp(max=len(known) - 1)
+    if (rates < 1).any():
+        raise ValueError(f"rates must be integers >= 1 (1 = HR), found {int(rates.min())}")
+    unseen = rates[known[place] != rates]
+    if rule is None and len(unseen):
+        raise ValueError(
+            f"rate {int(unseen[0])} has no level, the network has seen {', '.join(map(str, known.tolist()))}: "
+            f"choose a neighbouring level with rule={' or rule='.join(map(repr, RULES))}"
+        )
+    return len(known) - place
+
+
+class LRARMatcher:
+    """The Matcher of LRAR (Eq. 2): a query is compared on what its level keeps, a gallery image is always of level m.
+
+    Args:
+        network: a trained network.
+        rates: the seen rates, one level each.
+        input_size: (h, w) that the network takes.
+        device: where it is.
+        split: the split on whose training identities it was trained.
+        genuine_rate: what a query's rate is multiplied by: 1, or on a set with genuine LR queries, which come with
+            rate 1, the rate that they are taken to have. (There, set it to 1 to match HR queries.)
+        rule: the level of an unseen rate (`level_of`); may be set again at any time.
+
+    Attributes:
+        As the arguments.
+    """
+
+    def __init__(
+        self,
+        network: LRARNetwork,
+        rates: Sequence[int],
+        input_size: tuple[int, int],
+        device: torch.device,
+        split: int | None = None,
+        genuine_rate: int = 1,
+        rule: str | None = None,
+    ) -> None:
+        self.network, self.rates, self.input_size, self.device = network.eval(), tuple(rates), input_size, device
+        self.split, self.genuine_rate, self.rule = split, genuine_rate, rule
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 images (n, 3, H, W) of rates (n,): zero-padded features, then their length: (n, d + 1).
+
+        Raises:
+            ValueError: a rate without a level while ``rule`` is None.
+        """
+        levels = level_of(rates * self.genuine_rate, self.rates, self.rule).to(self.device)
+        return torch.cat([self._embed(images, levels), self.network.widths(levels)[:, None]], 1)
+
+    def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 HR images (n, 3, H, W) as features (n, d)."""
+        return self._embed(images, torch.full((len(images),), len(self.rates), device=self.device))
+
+    def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+        """Return Eq. 2 (n_query, n_gallery)."""
+        return resolution_adaptive_distances(query[:, :-1], gallery, query[:, -1].long())
+
+    @torch.inference_mode()
+    def _embed(self, images: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        return self.network(normalise(images, self.input_size).contiguous(memory_format=torch.channels_last), levels)
+
+
+def train(
+    config: LRARConfig,
+    dataset: ReIDDataset,
+    *,
+    split: int = 0,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    device: torch.device | None = None,
+    progress: bool = True,
+) -> LRARMatcher:
+    """Train LRAR on the training identities of a split (Algorithm 1) and return its Matcher.
+
+    A finished run in ``folder`` is loaded, an unfinished one goes on.
+
+    Args:
+        config: settings.
+        dataset: the data set.
+        split: number of the train/test split.
+        seed: seed of the start and of every draw.
+        folder: parent of the run's own folder; None keeps nothing.
+        device: None takes the CUDA device if there is one.
+        progress: whether to show progress bars.
+
+    Raises:
+        ValueError: fewer training identities than ``config.p``, unknown network, genuine LR images without a level.
+        TrainingError: a loss that is not finite.
+    """
+    device, size = device or pick_device(), config.input_size or dataset.size
+    rows = dataset.part("train", split)
+    genuine = torch.from_numpy((rows["camid"] == dataset.genuine_lr_camid).to_numpy(copy=True))
+    if genuine.any() and config.genuine_rate not in config.rates:
+        raise ValueError(
+            f"{dataset.name} has genuine LR images, taken for rate {config.genuine_rate}, which has no level: add it "
+            f"to rates {config.rates}, or change genuine_rate"
+        )
+    pids = rows["pid"].to_numpy()
+    labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
+    network = initialise(lambda: build_network(config, size, int(labels.max()) + 1), seed, device)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": [p for name, p in network.named_parameters() if not name.startswith("masks.")]},
+            {"params": list(network.masks), "weight_decay": 0.0},  # decay would draw every mask to 1/2
+        ],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
+    if folder is not None:
+        people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
+        folder = run_folder(folder, f"lrar-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
+    parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+    run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
+    numbers = rows.index.to_numpy()
+    for epoch in run.epochs(config.epochs):
+        network.train()
+        network.introduce_masks(*masked_stages(config, epoch))
+        for places in run.batches(pk_batches(pids, config.p, config.k, seed, epoch)):
+            rates, is_genuine = batch_rates(config, run.generator), genuine[places]
+            images = store.batch(numbers[places]).to(device, non_blocking=True)
+            inputs = training_inputs(images, rates.where(~is_genuine, 1), config, run.generator)
+            levels = level_of(rates.where(~is_genuine, config.genuine_rate), config.rates).to(device)
+            with run.autocast():
+                terms = losses(network, config, inputs, levels, labels[places].to(device))
+            run.step(optimizer, terms, images=len(places))
+        scheduler.step()
+    genuine_rate = 1 if dataset.genuine_lr_camid is None else config.genuine_rate
+    return LRARMatcher(network, config.rates, size, device, split, genuine_rate)
+
+
+def train_naive(config: LRARConfig, dataset: ReIDDataset, **options: object) -> PerRateMatcher:
+    """Train the naive solution (V-E.1, Table III): one IDE + Verif for each rate, on LR queries and LR gallery of it.
+
+    ``options`` are those of `train`.
+    """
+    plain = replace(config, masks="none", varying_length=False)
+    return PerRateMatcher(
+        {r: train(replace(plain, rates=(r,)), dataset, **options) for r in config.rates}, config.kernel
+    )
+
+
+def build_network(config: LRARConfig, size: tuple[int, int], identities: int) -> LRARNetwork:
+    """Build the network of a configuration for images of ``size`` (H, W)."""
+    backbone = build_backbone(config, size)
+    masks, levels = config.masks != "none", len(config.rates)
+    return LRARNetwork(backbone, identities, levels, config.hidden, masks, config.varying_length, config.mask_std)
+
+
+def masked_stages(config: LRARConfig, epoch: int) -> tuple[int, int]:
+    """Return how many stages, counted from the classifier, have masks in ``epoch``, and how many of these are fixed."""
+    if config.masks == "progressive":
+        fixed = epoch * STAGES // config.epochs
+        return fixed + 1, fixed
+    return (STAGES, 0) if config.masks == "end_to_end" else (0, 0)
+
+
+def batch_rates(config: LRARConfig, generator: torch.Generator) -> torch.Tensor:
+    """Return the rates of a batch of x_p and x_g (Algorithm 1): int64 (p * k,), identity by identity.
+
+    Of each identity's images the first half, the queries, get LR rates drawn uniformly; the others, the gallery, are HR
+    (III-A). With one rate alone all images get it.
+    """
+    best, *lower = sorted(config.rates)
+    rates = torch.full((config.p, config.k), best)
+    queries = rates[:, : config.k // 2]
+    queries.copy_(draw_rates(queries.numel(), lower or [best], generator).view_as(queries))
+    return rates.flatten()
+
+
+def training_inputs(
+    images: torch.Tensor, rates: torch.Tensor, config: LRARConfig, generator: torch.Generator
+) -> torch.Tensor:
+    """Down-sample, resize, augment and normalise uint8 images (N, 3, H, W): channels-last floats."""
+    images = degrade(images, rates, config.kernel)
+    if config.input_size not in (None, tuple(images.shape[2:])):
+        images = upsample(images, config.input_size)
+    return normalise(augment(images, generator, config.pad)).contiguous(memory_format=torch.channels_last)
+
+
+def losses(
+    network: LRARNetwork, config: LRARConfig, inputs: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return the weighted terms of L_cls + lambda L_verif (III-E) of a batch of `batch_rates`."""
+    features, terms = network(inputs, levels), {}
+    if config.identity_weight:
+        terms["identity"] = config.identity_weight * identity_loss(network.classifier(features), labels)
+    if config.verification_weight:
+        half = config.k // 2
+        grid, names = features.view(config.p, config.k, -1), labels.view(config.p, config.k)
+        differences, same = feature_differences(
+            grid[:, :half].flatten(0, 1),
+            grid[:, half:].flatten(0, 1),
+            names[:, :half].flatten(),
+            names[:, half:].flatten(),
+        )
+        terms["verification"] = config.verification_weight * verification_loss(network.verify(differences), same)
+    return terms
