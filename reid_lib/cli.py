@@ -17,8 +17,9 @@ from tyro.conf import Positional, arg, subcommand
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
-_FILE_PARAMETERS = ("weights", "start_weights", "partition")
-README_MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
+_FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "partition")
+_GAINS = ("VPFA", "VPFA, released form", "mean shift", "ridge")
+README_TABLES = ("results", "gains")  # each between <!-- NAME: begin --> and <!-- NAME: end -->
 
 
 @dataclass(frozen=True)
@@ -437,7 +438,7 @@ COMMANDS = {
     ),
     "readme": (
         Readme,
-        "Rebuild the table of results in README.md.\n\nExample: reid-lib readme --check",
+        "Rebuild the tables of results in README.md.\n\nExample: reid-lib readme --check",
     ),
 }
 
@@ -521,16 +522,40 @@ def _notebook_problems(path: Path) -> list[str]:
 
 
 def readme_with_results(text: str) -> str:
-    """Return README.md's ``text`` with the table of results rebuilt from results/demo/*/baselines.csv.
+    """Return README.md's ``text`` with its tables rebuilt from results/demo/*/{baselines,vpfa}.csv.
 
     Raises:
-        ValueError: the two markers are not there, once each and in order.
+        ValueError: the markers of a table are not there, once each and in order.
     """
-    parts = text.split(README_MARKERS[0])
-    tail = parts[-1].split(README_MARKERS[1])
-    if len(parts) != 2 or len(tail) != 2:
-        raise ValueError(f"README.md must hold the lines {README_MARKERS[0]} and {README_MARKERS[1]}, once each")
-    return f"{parts[0]}{README_MARKERS[0]}\n{_results_table()}{README_MARKERS[1]}{tail[1]}"
+    for name, table in zip(README_TABLES, (_results_table(), _gains_table()), strict=True):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        head, *rest = text.split(begin)
+        tail = rest[0].split(end) if len(rest) == 1 else ()
+        if len(tail) != 2:
+            raise ValueError(f"README.md must hold the lines {begin} and {end}, once each")
+        text = f"{head}{begin}\n{table}{end}{tail[1]}"
+    return text
+
+
+def _gains_table() -> str:
+    """What each map behind a frozen model adds to its Rank-1 under the data set's own protocol."""
+    import pandas as pd
+
+    from reid_lib.reporting import results, tables
+
+    rows = results.read_all()
+    rows = rows[(rows["profile"] == "demo") & (rows["artefact"] == "Forms and yardsticks")]
+    lines = []
+    for _, own in rows.groupby("folder_dataset"):
+        setting = next(s for s in ("genuine LR", "MLR {2,3,4}") if s in set(own["setting"]))
+        own = results.merge_seeds(own[own["setting"] == setting]).set_index(["method", "metric"])
+        shown = {key: tables.with_interval(row.value, row.low, row.high, key[1]) for key, row in own.iterrows()}
+        panned = (method for method, metric in shown if metric == "rank1_gain" and method.endswith(" + VPFA"))
+        for frozen in sorted(method.removesuffix(" + VPFA") for method in panned):
+            start = {"Data set": f"{own['dataset'].iloc[0]}, {setting}", "Frozen model": frozen}
+            line = start | {"Rank-1": shown[frozen, "rank1"]}
+            lines.append(line | {f"+ {m}": shown.get((f"{frozen} + {m}", "rank1_gain"), "") for m in _GAINS})
+    return tables.to_markdown(pd.DataFrame(lines)) if lines else "No results are committed yet.\n"
 
 
 def _results_table() -> str:

@@ -321,18 +321,20 @@ def test_the_published_numbers_are_the_transcribed_ones() -> None:
 
 
 def test_the_readme_table_comes_from_the_results() -> None:
-    text = f"before\n{cli.README_MARKERS[0]}\nold\n{cli.README_MARKERS[1]}\nafter\n"
-    assert "No results are committed yet." in cli.readme_with_results(text)
+    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
+    gains = "<!-- gains: begin -->\n<!-- gains: end -->\n"
+    text = f"{gains}before\n{begin}\nold\n{end}\nafter\n"
+    assert cli.readme_with_results(text).count("No results are committed yet.") == 2
     _save_rows()
     new = cli.readme_with_results(text)
-    assert new.splitlines() == [
+    assert new.splitlines()[3:] == [
         "before",
-        cli.README_MARKERS[0],
+        begin,
         "| Data set | Method | HR | r=2 |",
         "| --- | --- | --- | --- |",
         "| synth | HR + LR | 79.0 [77.8, 80.2] |  |",
         "| synth | HR only | 80.5 [79.2, 81.8] | 60.0 [58.8, 61.2] |",
-        cli.README_MARKERS[1],
+        end,
         "after",
     ]
     assert cli.readme_with_results(new) == new
@@ -346,8 +348,21 @@ def test_the_readme_table_comes_from_the_results() -> None:
     results.write([far | {"value": 16}], "demo", "caviar", "baselines", RUN | {"data_note": "a copy"})
     assert "\n\n| Data set | Method | genuine LR |\n" in cli.readme_with_results(text)
     assert "| CAVIAR (a copy) | HR only | 16.0 |" in cli.readme_with_results(text)
-    with pytest.raises(ValueError, match="must hold the lines"):
-        cli.readme_with_results("no markers")
+    for broken in ("no markers", text.replace(end, ""), text + begin):
+        with pytest.raises(ValueError, match="must hold the lines"):
+            cli.readme_with_results(broken)
+
+
+def test_the_readme_says_what_vpfa_adds() -> None:
+    row = {"artefact": "Forms and yardsticks", "dataset": "MLR-VIPeR", "seed": 0, "setting": "MLR {2,3,4}"}
+    rank1 = row | {"method": "OSNet", "metric": "rank1", "value": 24.64, "low": 23.0, "high": 26.0}
+    gain = row | {"method": "OSNet + VPFA", "metric": "rank1_gain", "value": -0.26, "low": -1.0, "high": 0.5}
+    shift = gain | {"method": "OSNet + mean shift", "value": 0.7, "low": 0.1, "high": 1.3}
+    other = rank1 | {"setting": "HR->HR", "value": 31.4, "low": 31.0, "high": 32.0}
+    results.write([rank1, gain, shift, other], "demo", "viper", "vpfa", RUN)
+    text = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in cli.README_TABLES)
+    line = "| MLR-VIPeR, MLR {2,3,4} | OSNet | 24.6 [23.0, 26.0] | -0.3 [-1.0, +0.5] |  | +0.7 [+0.1, +1.3] |  |"
+    assert line in cli.readme_with_results(text).splitlines()
 
 
 def test_the_committed_readme_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

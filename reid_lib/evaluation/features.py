@@ -23,7 +23,15 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
-from reid_lib.evaluation.ranking import RANKS, Evaluation, check_trials, euclidean, score
+from reid_lib.evaluation.ranking import (
+    RANKS,
+    Evaluation,
+    check_trials,
+    different_queries,
+    euclidean,
+    places_of,
+    score,
+)
 
 
 class FrozenModel(Protocol):
@@ -168,7 +176,7 @@ def trial_features(bank: FeatureBank, trial: Trial, panning: Map | None = None) 
 def evaluate_features(
     bank: FeatureBank, trials: Sequence[Trial], panning: Map | None = None, ranks: Sequence[int] = RANKS
 ) -> Evaluation:
-    """Rank trials by the cosine of features, those of the queries panned by ``panning``.
+    """Rank trials by the cosine of features, those of the queries panned by ``panning``; a query is panned once.
 
     It gives what `ranking.evaluate` gives for a `training.vpfa.PannedMatcher`, and embeds no image twice.
 
@@ -188,7 +196,12 @@ def evaluate_features(
     if getattr(panning, "fitted_on_", None) == bank.dataset.fingerprint():
         check_trials(trials, panning.split_)
 
+    queries = different_queries(trials)
+    rates = queries["rate"].to_numpy()
+    query = bank(queries["row"], rates)
+    query = normalize(query if panning is None else panning.transform(query, rates))
+
     def distances(trial: Trial) -> torch.Tensor:
-        return euclidean(*map(normalize, trial_features(bank, trial, panning)))
+        return euclidean(query[places_of(trial, queries)], normalize(bank(trial.gallery.index)))
 
     return score(trials, (distances(trial) for trial in trials), ranks)

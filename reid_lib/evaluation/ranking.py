@@ -258,21 +258,31 @@ def evaluate(
     """
     check_trials(trials, getattr(matcher, "split", None))
     store = open_store(trials[0].dataset)
-    queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
-    queries = queries.sort_values(["rate", "row"]).reset_index(drop=True)
+    queries = different_queries(trials)
     gallery_rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
     total = len(queries) + len(gallery_rows)
     with tqdm(total=total, desc="embed", unit="img", disable=not progress, leave=False) as bar:
         query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, bar)
         gallery = embed_gallery(matcher, store, gallery_rows, batch_size, bar)
-    place = pd.Series(queries.index, index=pd.MultiIndex.from_frame(queries[["row", "rate"]]))
 
     def distances(trial: Trial) -> torch.Tensor:
-        q = _tensor(place[pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])])
+        q = _tensor(places_of(trial, queries))
         g = _tensor(np.searchsorted(gallery_rows, trial.gallery.index))
         return matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
 
     return score(trials, (distances(trial) for trial in trials), ranks)
+
+
+def different_queries(trials: Sequence[Trial]) -> pd.DataFrame:
+    """Return the different queries of some trials: columns ``row`` (image number) and ``rate``, sorted by rate, row."""
+    queries = pd.concat([trial.query["rate"] for trial in trials]).rename_axis("row").reset_index().drop_duplicates()
+    return queries.sort_values(["rate", "row"]).reset_index(drop=True)
+
+
+def places_of(trial: Trial, queries: pd.DataFrame) -> np.ndarray:
+    """Return where each query of a trial stands in `different_queries`, int64 (n_query,)."""
+    wanted = pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])
+    return pd.MultiIndex.from_frame(queries[["row", "rate"]]).get_indexer(wanted)
 
 
 def score(trials: Sequence[Trial], distances: Iterable[torch.Tensor], ranks: Sequence[int] = RANKS) -> Evaluation:

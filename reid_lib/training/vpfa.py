@@ -637,19 +637,22 @@ def fit_and_evaluate(
             rate was not fitted on are left out.
         **options: those of `fit_to_bank` except ``split``.
     """
-    splits = sorted({trial.split for trials in settings.values() for trial in trials})
-    fitted = {split: None if make is None else fit_to_bank(make(), bank, split, **options) for split in splits}
-    scores = {}
-    for name, trials in settings.items():
-        if all(_takes(fitted[trial.split], trial) for trial in trials):
-            parts = [evaluate_features(bank, [trial], fitted[trial.split]).per_trial for trial in trials]
-            per_trial = pd.concat(parts, ignore_index=True)
-            scores[name] = Evaluation(per_trial, summarise(per_trial))
-    return scores
+    chosen = [(name, trial) for name, trials in settings.items() for trial in trials]
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for split in sorted({trial.split for _, trial in chosen}):
+        panning = None if make is None else fit_to_bank(make(), bank, split, **options)
+        own = [(name, trial) for name, trial in chosen if trial.split == split and _takes(panning, settings[name])]
+        together = evaluate_features(bank, [trial for _, trial in own], panning).per_trial
+        for name in dict.fromkeys(name for name, _ in own):
+            parts.setdefault(name, []).append(together[[name == other for other, _ in own]])
+    per_trial = {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    return {name: Evaluation(table, summarise(table)) for name, table in per_trial.items()}
 
 
-def _takes(panning: _FeatureMap | None, trial: Trial) -> bool:
-    return panning is None or not panning.per_rate or set(trial.query["rate"]) <= panning.maps_.keys()
+def _takes(panning: _FeatureMap | None, trials: Sequence[Trial]) -> bool:
+    if panning is None or not panning.per_rate:
+        return True
+    return all(set(trial.query["rate"]) <= panning.maps_.keys() for trial in trials)
 
 
 def frozen_features(
