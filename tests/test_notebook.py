@@ -185,3 +185,10 @@ def test_source_shows_the_function_that_runs() -> None:
     shown = source(mlr.split_trials).data
     assert shown.startswith("```python\ndef split_trials(")
     assert shown.endswith("```")
+
+
+def test_record_takes_scores_of_another_data_set(run: Run) -> None:
+    scores = {"": evaluate(Shades(), mlr.trials(run.dataset, n=2), progress=False)}
+    rows = run.record(scores, paper="vpfa", artefact="Table 11", method="VPFA", seed=0, dataset="synth-thermal")
+    assert set(rows["dataset"]) == {"synth-thermal"}
+    assert set(run.measured("vpfa", "Table 11")["dataset"]) == {"synth-thermal"}

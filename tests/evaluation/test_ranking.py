@@ -9,7 +9,16 @@ from sklearn.metrics import average_precision_score
 from reid_lib.datasets.mlr import settings, trials
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
-from reid_lib.evaluation.ranking import euclidean, evaluate, evaluate_settings, rank_metrics, summarise
+from reid_lib.evaluation.ranking import (
+    Evaluation,
+    euclidean,
+    evaluate,
+    evaluate_settings,
+    rank_metrics,
+    summarise,
+    with_gain,
+)
+from reid_lib.reporting import results
 from reid_lib.seeds import numpy_generator
 
 
@@ -257,3 +266,15 @@ def test_nan_embeddings_are_refused(noise_people: ReIDDataset) -> None:
 
     with pytest.raises(ValueError, match="NaN"):
         evaluate(Broken(), trials(noise_people, n=1), progress=False)
+
+
+def test_a_gain_is_a_paired_difference() -> None:
+    one = pd.DataFrame({"rank1": [10.0, 20.0, 60.0], "map": [5.0, 5.0, 5.0]})
+    two = Evaluation(one.assign(rank1=one["rank1"] - [1.0, 2.0, 3.0]), summarise(one))
+    gained = with_gain(Evaluation(one, summarise(one)), two).summary.loc["rank1_gain"]
+    assert (gained["mean"], gained["trials"]) == (2, 3)
+    assert (gained["low"], gained["high"]) == pytest.approx(results.t_interval([1.0, 2.0, 3.0]))
+    lost = with_gain(two, Evaluation(one, summarise(one))).summary.loc["rank1_gain"]
+    assert lost["low"] == -gained["high"]  # not cut at 0
+    with pytest.raises(ValueError, match="found 3 and 2 of them"):
+        with_gain(two, Evaluation(one[:2], summarise(one[:2])))

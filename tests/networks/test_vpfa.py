@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from reid_lib.networks.vpfa import Shift, VectorPanningModule
+from reid_lib.networks.vpfa import MirrorAveraged, Shift, VectorPanningModule
 from reid_lib.reporting import results
+from reid_lib.seeds import torch_generator
 
 
 def _slow(module: VectorPanningModule, z: np.ndarray, residual: bool) -> np.ndarray:
@@ -107,3 +108,15 @@ def test_shift_adds_one_vector() -> None:
     shift = Shift(3)
     shift.offset.data = torch.tensor([1.0, 0.0, -1.0])
     assert shift(torch.ones(2, 3)).tolist() == [[2, 1, 0], [2, 1, 0]]
+
+
+def test_mirror_averaged_is_the_mean_of_both_sides() -> None:
+    weight = torch.randn(3 * 4 * 2, 5, generator=torch_generator(0))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(24, 5, bias=False))
+    network[1].weight.data = weight.T.contiguous()
+    images = torch.randn(2, 3, 4, 2, generator=torch_generator(1))
+    mirrored = torch.stack([images[..., 1], images[..., 0]], 3)
+    expected = (images.flatten(1) @ weight + mirrored.flatten(1) @ weight) / 2
+    found = MirrorAveraged(network)(images)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(MirrorAveraged(network)(mirrored), found)

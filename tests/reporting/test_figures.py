@@ -92,3 +92,33 @@ def test_save_gives_the_same_bytes_twice(tmp_path):
 
 def test_colours_are_distinct():
     assert len(set(figures.OKABE_ITO)) == len(figures.OKABE_ITO) == 7
+
+
+def test_histograms_add_up_to_a_hundred_percent():
+    figure = figures.histograms({"a": np.arange(10.0), "b": np.full(5, 3.0)}, "cosine (no unit)", "images")
+    assert [round(patch.get_data().values.sum(), 6) for patch in figure.axes[0].patches] == [100, 100]
+    assert figure.axes[0].get_ylabel() == "images (%)"
+    assert figure.axes[0].patches[0].get_linestyle() != figure.axes[0].patches[1].get_linestyle()
+
+
+def test_matrix_shows_every_number():
+    table = pd.DataFrame([[1.0, 0.25], [-0.5, 1.0]], index=["r = 2", "r = 4"], columns=["r = 3", "r = 8"])
+    figure = figures.matrix(table, "cosine (no unit)")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.00", "0.25", "-0.50", "1.00"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["r = 2", "r = 4"]
+    assert figure.axes[1].get_ylabel() == "cosine (no unit)"
+
+
+def test_features_before_and_after_stand_on_the_same_axes():
+    points = np.arange(12.0).reshape(6, 2)
+    pids, lr = np.array([7, 7, 7, 9, 9, 9]), np.array([False, False, True] * 2)
+    figure = figures.features_before_after({"before": points, "after": points + 1}, pids, lr)
+    before, after = figure.axes
+    assert before.get_xlim() == after.get_xlim()
+    assert [text.get_text() for text in before.texts] == ["7", "9"]
+    hr, low = before.collections[:2]
+    assert (hr.get_offsets() == points[:2]).all()
+    assert (low.get_offsets() == points[2:3]).all()
+    assert len(low.get_facecolors()) == 0  # open: told apart by more than colour
+    with pytest.raises(FigureError, match="n = 5"):
+        figures.features_before_after({"before": points}, pids[:5], lr[:5])

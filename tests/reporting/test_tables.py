@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from reid_lib.reporting import artefacts, results, tables
+from reid_lib.reporting import artefacts, claims, results, tables
 
 ARTEFACT = artefacts.find("LRAR Table II")
 PAPER = {"IDE + Verif": 60.0, "w/o mask": 66.0, "mask + val": 70.0}
@@ -121,7 +121,33 @@ def test_reading_forms():
         (0.4826, "cca1", "0.483"),
         (4424371.3, "speed", "4,424,371"),
         (None, "map", ""),
+        (0.26, "rank1_gain", "+0.3"),
+        (-1.0, "rank1_gain", "-1.0"),
     ],
 )
 def test_numbers(value, metric, text):
     assert tables.number(float("nan") if value is None else value, metric) == text
+
+
+def test_published_rows_of_another_network_line_up_by_their_role():
+    rows = pd.DataFrame(
+        [
+            {"method": method, "metric": "rank1", "value": value, "low": value - 1, "high": value + 1}
+            for method, value in (("frozen model", 20.0), ("frozen model + VPFA", 24.0))
+        ]
+    ).assign(paper="vpfa", artefact="Table 4a", dataset="synth", setting="", profile="demo")
+    rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
+    found = rank1(tables.compare(artefacts.find("VPFA Table 4a"), rows))
+    assert found.published["frozen model"] == 90.3
+    assert found.published["frozen model + VPFA"] == 94.1
+    assert found.measured["frozen model + VPFA"] == 24
+    assert found.verdict["w/o residual"] == "not measured"
+    claim = next(c for c in claims.CLAIMS if c.paper == "vpfa" and c.text.startswith("VPFA improves the frozen"))
+    assert claims.judge(claim, results.published()).verdict == "holds"
+
+
+def test_roles_leave_other_papers_and_other_names_alone():
+    rows = pd.DataFrame(
+        {"paper": ["vpfa", "vpfa", "vpfa", "lrar"], "method": ["SAAI", "TransReID-SSL", "VPFA", "IRRA"]}
+    )
+    assert list(results.as_roles(rows).method) == ["frozen model", "TransReID-SSL", "VPFA", "IRRA"]
