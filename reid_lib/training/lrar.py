@@ -1,10 +1,14 @@
-"""LRAR (Wu et al., TIP 2023): training with progressive masks (Algorithm 1), its ablations, and its Matcher."""
+"""LRAR (Wu et al., TIP 2023): training with progressive masks (Algorithm 1), its ablations, and its Matchers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
+from torch import nn
 
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
@@ -14,6 +18,7 @@ from reid_lib.losses.common import identity_loss
 from reid_lib.losses.lrar import feature_differences, resolution_adaptive_distances, verification_loss
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.lrar import LRARNetwork
+from reid_lib.networks.tiny import tiny
 from reid_lib.training.baseline import PROFILES, PerRateMatcher, build_backbone, learning_rate_factor
 from reid_lib.training.run import Run, initialise, pick_device, run_folder
 
@@ -181,7 +186,10 @@ class LRARMatcher:
         Raises:
             ValueError: a rate without a level while ``rule`` is None.
         """
-        levels = level_of(rates * self.genuine_rate, self.rates, self.rule).to(self.device)
+        return self.embed_at(images, level_of(rates * self.genuine_rate, self.rates, self.rule).to(self.device))
+
+    def embed_at(self, images: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 query images (n, 3, H, W) of levels (n,) as `embed_query` does: (n, d + 1)."""
         return torch.cat([self._embed(images, levels), self.network.widths(levels)[:, None]], 1)
 
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
@@ -195,6 +203,23 @@ class LRARMatcher:
     @torch.inference_mode()
     def _embed(self, images: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         return self.network(normalise(images, self.input_size).contiguous(memory_format=torch.channels_last), levels)
+
+
+class EstimatedLevelMatcher:
+    """LRAR's Matcher where nobody tells a query's rate: its level is estimated from its pixels.
+
+    Args:
+        matcher: LRAR's.
+        estimate: maps uint8 images (n, 3, H, W) to levels, int64 (n,) from 1 to m (`train_level_classifier`).
+    """
+
+    def __init__(self, matcher: LRARMatcher, estimate: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.matcher, self.estimate, self.device, self.split = matcher, estimate, matcher.device, matcher.split
+        self.embed_gallery, self.distance = matcher.embed_gallery, matcher.distance
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 images (n, 3, H, W) at their estimated levels: (n, d + 1). ``rates`` are not looked at."""
+        return self.matcher.embed_at(images, self.estimate(images))
 
 
 def train(
@@ -226,13 +251,7 @@ def train(
     """
     device, size = device or pick_device(), config.input_size or dataset.size
     rows = dataset.part("train", split)
-    genuine = torch.from_numpy((rows["camid"] == dataset.genuine_lr_camid).to_numpy(copy=True))
-    if genuine.any() and config.genuine_rate not in config.rates:
-        raise ValueError(
-            f"{dataset.name} has genuine LR images, taken for rate {config.genuine_rate}, which has no level: add it "
-            f"to rates {config.rates}, or change genuine_rate"
-        )
-    pids = rows["pid"].to_numpy()
+    genuine, pids = genuine_images(config, dataset, rows), rows["pid"].to_numpy()
     labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
     network = initialise(lambda: build_network(config, size, int(labels.max()) + 1), seed, device)
     optimizer = torch.optim.Adam(
@@ -244,9 +263,7 @@ def train(
         weight_decay=config.weight_decay,
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
-    if folder is not None:
-        people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
-        folder = run_folder(folder, f"lrar-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
+    folder = own_folder(folder, "lrar", config, dataset, pids, seed)
     parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
     run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
     numbers = rows.index.to_numpy()
@@ -266,15 +283,106 @@ def train(
     return LRARMatcher(network, config.rates, size, device, split, genuine_rate)
 
 
-def train_naive(config: LRARConfig, dataset: ReIDDataset, **options: object) -> PerRateMatcher:
+def train_naive(
+    config: LRARConfig, dataset: ReIDDataset, rates: Sequence[int] | None = None, **options: object
+) -> PerRateMatcher:
     """Train the naive solution (V-E.1, Table III): one IDE + Verif for each rate, on LR queries and LR gallery of it.
 
-    ``options`` are those of `train`.
+    Args:
+        config: settings.
+        dataset: the data set.
+        rates: those of the models; the paper has 2, 3 and 4. None: ``config.rates``.
+        **options: those of `train`.
     """
     plain = replace(config, masks="none", varying_length=False)
     return PerRateMatcher(
-        {r: train(replace(plain, rates=(r,)), dataset, **options) for r in config.rates}, config.kernel
+        {r: train(replace(plain, rates=(r,)), dataset, **options) for r in rates or config.rates}, config.kernel
     )
+
+
+def train_level_classifier(
+    config: LRARConfig,
+    dataset: ReIDDataset,
+    *,
+    split: int = 0,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    device: torch.device | None = None,
+    progress: bool = True,
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Train a small classifier of an image's level, for queries whose rate nobody tells.
+
+    The paper takes the rate as given (III-A); this is not in it. The classifier sees `train`'s images, each at a rate
+    drawn from ``config.rates`` (a genuine LR image as it is), for a quarter of the epochs.
+
+    Args:
+        config, dataset, split, seed, folder, device, progress: those of `train`.
+
+    Returns:
+        A function that maps uint8 images (n, 3, H, W) to their levels, int64 (n,).
+
+    Raises:
+        ValueError, TrainingError: as `train`.
+    """
+    device, size = device or pick_device(), config.input_size or dataset.size
+    rows, epochs = dataset.part("train", split), max(1, config.epochs // 4)
+    genuine, pids = genuine_images(config, dataset, rows), rows["pid"].to_numpy()
+    network = initialise(lambda: level_classifier(len(config.rates)), seed, device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    folder = own_folder(folder, "lrar-level", config, dataset, pids, seed)
+    parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+    run, store, numbers = Run(folder, config, seed, parts, device, progress), open_store(dataset), rows.index.to_numpy()
+    for epoch in run.epochs(epochs):
+        network.train()
+        for places in run.batches(pk_batches(pids, config.p, config.k, seed, epoch)):
+            rates, is_genuine = draw_rates(len(places), config.rates, run.generator), genuine[places]
+            images = store.batch(numbers[places]).to(device, non_blocking=True)
+            inputs = training_inputs(images, rates.where(~is_genuine, 1), config, run.generator)
+            levels = level_of(rates.where(~is_genuine, config.genuine_rate), config.rates).to(device)
+            with run.autocast():
+                logits = network(inputs)
+            loss = nn.functional.cross_entropy(logits.float(), levels - 1)
+            run.step(optimizer, {"level": loss}, images=len(places))
+        scheduler.step()
+    return partial(estimate_levels, network.eval(), size)
+
+
+def level_classifier(levels: int) -> nn.Module:
+    """Build the network that tells ``levels`` levels apart: blur is local, so a small one will do."""
+    backbone = tiny(width=16)
+    return nn.Sequential(backbone, nn.Linear(backbone.dim, levels))
+
+
+@torch.inference_mode()
+def estimate_levels(network: nn.Module, input_size: tuple[int, int], images: torch.Tensor) -> torch.Tensor:
+    """Return the level, int64 (n,), that a `level_classifier` finds most likely for uint8 images (n, 3, H, W)."""
+    return network(normalise(images, input_size).contiguous(memory_format=torch.channels_last)).argmax(1) + 1
+
+
+def genuine_images(config: LRARConfig, dataset: ReIDDataset, rows: pd.DataFrame) -> torch.Tensor:
+    """Return which of the images ``rows`` are genuine LR ones, bool (n,).
+
+    Raises:
+        ValueError: there are some, and the rate that they are taken to have has no level.
+    """
+    genuine = torch.from_numpy((rows["camid"] == dataset.genuine_lr_camid).to_numpy(copy=True))
+    if genuine.any() and config.genuine_rate not in config.rates:
+        raise ValueError(
+            f"{dataset.name} has genuine LR images, taken for rate {config.genuine_rate}, which has no level: add it "
+            f"to rates {config.rates}, or change genuine_rate"
+        )
+    return genuine
+
+
+def own_folder(
+    folder: str | Path | None, name: str, config: LRARConfig, dataset: ReIDDataset, pids: np.ndarray, seed: int
+) -> Path | None:
+    """Return the folder of a run on the training identities ``pids`` inside ``folder``; None for None."""
+    if folder is None:
+        return None
+    people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
+    return run_folder(folder, f"{name}-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
 
 
 def build_network(config: LRARConfig, size: tuple[int, int], identities: int) -> LRARNetwork:
