@@ -193,6 +193,15 @@ ARTEFACTS: tuple[Artefact, ...] = (
     _figure("lrar", "Fig. 4", "Ranked gallery of one query at r = 1, 2, 3, 4", "13_lrar"),
     _table("lrar", "Table V", "Unseen rates 3 and 6 assigned to either neighbouring level", "13_lrar"),
     _figure("lrar", "Fig. 5", "t-SNE of the features, by identity and by rate", "13_lrar"),
+    _own("lrar", "figure", "masks", "Masks", "The learned masks of each level after each stage", "13_lrar"),
+    _own(
+        "lrar",
+        "table",
+        "level",
+        "Estimated level",
+        "Rank-1 with each query's level estimated from its pixels, against the true one and fixed ones",
+        "13_lrar",
+    ),
     # INTACT
     _diagram("intact", "Fig. 1", "Resolution mismatch between query and gallery", _DRAWING),
     _diagram("intact", "Fig. 2", "Overview of INTACT and its three training steps", _DRAWING),

@@ -240,6 +240,54 @@ def features_before_after(panels: Mapping[str, np.ndarray], pids: np.ndarray, lr
     return figure
 
 
+def points_by_group(points: np.ndarray, panels: Mapping[str, np.ndarray]) -> Figure:
+    """Points of a t-SNE, (n, 2), once for each way of grouping them: a panel per name, with each point's group (n,).
+
+    Up to seven groups have a legend; of more, each has its name at the mean of its points. Raises FigureError for other
+    shapes.
+    """
+    points = np.asarray(points, float)
+    if any(points.shape != (len(groups), 2) for groups in panels.values()):
+        raise FigureError(f"Expected points (n, 2) and n groups in every panel, found points {points.shape}.")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+        for axis, (title, groups) in zip(axes, panels.items(), strict=True):
+            names = np.unique(groups)
+            for number, name in enumerate(names):
+                own = points[np.asarray(groups) == name]
+                again = number // len(OKABE_ITO)  # a colour that comes again has another marker
+                look = {"c": OKABE_ITO[number % len(OKABE_ITO)], "marker": _MARKERS[(number + again) % len(_MARKERS)]}
+                axis.scatter(*own.T, s=16, label=str(name), **look)
+                if len(names) > len(OKABE_ITO):
+                    axis.annotate(str(name), own.mean(0), fontsize=8, ha="center", va="center")
+            if len(names) <= len(OKABE_ITO):
+                axis.legend()
+            axis.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
+    return figure
+
+
+def strips(panels: Mapping[str, np.ndarray], rows: Sequence[str], xlabel: str, label: str) -> Figure:
+    """Numbers as strips of colour, (rows, n) in each panel, all in one scale. ``label`` names the number.
+
+    Raises FigureError for another number of rows.
+    """
+    if any(np.ndim(values) != 2 or len(values) != len(rows) for values in panels.values()):
+        raise FigureError(f"Expected {len(rows)} rows in every panel, found {[np.shape(v) for v in panels.values()]}.")
+    scale = {"vmin": min(map(np.min, panels.values())), "vmax": max(map(np.max, panels.values()))}
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.0, (0.22 * len(rows) + 0.5) * len(panels) + 0.4), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for axis, (title, values) in zip(axes, panels.items(), strict=True):
+            drawn = axis.imshow(values, aspect="auto", interpolation="nearest", cmap="cividis", **scale)
+            axis.set_title(title, fontsize=10)
+            axis.set_yticks(range(len(rows)), rows)
+            axis.grid(visible=False)
+        axes[-1].set_xlabel(xlabel)
+        figure.colorbar(drawn, ax=list(axes), label=label)
+    return figure
+
+
 # --- helpers -------------------------------------------------------------------------------------
 
 

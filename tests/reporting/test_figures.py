@@ -122,3 +122,31 @@ def test_features_before_and_after_stand_on_the_same_axes():
     assert len(low.get_facecolors()) == 0  # open: told apart by more than colour
     with pytest.raises(FigureError, match="n = 5"):
         figures.features_before_after({"before": points}, pids[:5], lr[:5])
+
+
+def test_points_by_group_tell_many_groups_apart_by_name_and_few_by_legend():
+    points, pids = np.arange(40.0).reshape(20, 2), np.repeat(np.arange(10, 20), 2)
+    figure = figures.points_by_group(points, {"by identity": pids, "by rate": np.tile([1, 4], 10)})
+    many, few = figure.axes
+    assert [text.get_text() for text in many.texts] == [str(pid) for pid in range(10, 20)]
+    assert many.get_legend() is None
+    looks = {(tuple(c.get_facecolors()[0]), len(c.get_paths()[0].vertices)) for c in many.collections}
+    assert len({colour for colour, _ in looks}) == 7  # colours come again, with other markers
+    assert len(looks) == 10
+    assert [text.get_text() for text in few.get_legend().get_texts()] == ["1", "4"]
+    assert (few.collections[1].get_offsets() == points[1::2]).all()
+    assert many.get_xlim() == few.get_xlim()
+    with pytest.raises(FigureError, match=r"found points \(20, 2\)"):
+        figures.points_by_group(points, {"by rate": pids[:5]})
+
+
+def test_strips_share_one_scale():
+    panels = {"stage 1": np.array([[0.1, 0.5], [0.2, 0.3]]), "stage 2": np.array([[0.9], [0.4]])}
+    figure = figures.strips(panels, ["r = 1", "r = 2"], "channel", "scale (no unit)")
+    first, second, bar = figure.axes
+    assert (first.images[0].get_array() == panels["stage 1"]).all()
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0.1, 0.9)
+    assert [label.get_text() for label in first.get_yticklabels()] == ["r = 1", "r = 2"]
+    assert (second.get_title(), second.get_xlabel(), bar.get_ylabel()) == ("stage 2", "channel", "scale (no unit)")
+    with pytest.raises(FigureError, match="Expected 3 rows in every panel, found"):
+        figures.strips(panels, ["r = 1", "r = 2", "r = 3"], "channel", "scale (no unit)")
