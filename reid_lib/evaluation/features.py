@@ -128,7 +128,9 @@ class FeatureBank:
     def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
         store, parts, device = open_store(self.dataset), [], self.model.device
         batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
-        with tqdm(total=len(rows), desc=f"features at r = {rate}", unit="img", disable=not self.progress) as bar:
+        with tqdm(
+            total=len(rows), desc=f"features, r = {rate}", unit="img", disable=not self.progress, leave=False
+        ) as bar:
             for batch in batches:
                 images = degrade(store.batch(batch).to(device), torch.full((len(batch),), rate), self.kernel)
                 parts.append(self.model.features(images).float().cpu())
@@ -201,7 +203,10 @@ def evaluate_features(
     query = bank(queries["row"], rates)
     query = normalize(query if panning is None else panning.transform(query, rates))
 
+    rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
+    gallery = normalize(bank(rows))
+
     def distances(trial: Trial) -> torch.Tensor:
-        return euclidean(query[places_of(trial, queries)], normalize(bank(trial.gallery.index)))
+        return euclidean(query[places_of(trial, queries)], gallery[np.searchsorted(rows, trial.gallery.index)])
 
     return score(trials, (distances(trial) for trial in trials), ranks)

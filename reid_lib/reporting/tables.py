@@ -101,7 +101,7 @@ def compare(artefact: Artefact, measured: pd.DataFrame, against: str = "", note:
     warning = ""
     if against and dataset and not same:
         warning = f"Measured on {dataset}, published on {against}: other images, so only the order compares."
-    notes = [warning, note, PROFILE_NOTES.get(profile, "")]
+    notes = [warning, note and f"Data: {note.rstrip('.')}.", PROFILE_NOTES.get(profile, "")]
     return Comparison(artefact, frame, dataset, against, same, " ".join(filter(None, notes)))
 
 
@@ -127,14 +127,15 @@ def order(comparison: Comparison) -> pd.DataFrame:
 def wide(comparison: Comparison) -> pd.DataFrame:
     """For reading: one line per method and setting; per metric published, measured and difference."""
     frame = comparison.frame
+    printed = set(frame.dropna(subset=["published"]).metric)
     lines = {}
     for row in frame.itertuples():
         name = ", ".join(part for part in (row.method, row.setting) if part)
         line, metric = lines.setdefault(name, {"method": name}), METRICS.get(row.metric, row.metric)
-        if comparison.against:
+        if comparison.against and row.metric in printed:
             line[f"{metric} published"] = number(row.published, row.metric)
         line[f"{metric} measured"] = with_interval(row.measured, row.low, row.high, row.metric)
-        if comparison.same_data:
+        if comparison.same_data and row.metric in printed:
             sign = "" if pd.isna(row.difference) else f"{row.difference:+.1f}"
             line[f"{metric} difference"] = f"{sign} {row.verdict}".strip() if sign else ""
     return pd.DataFrame(list(lines.values())).fillna("")

@@ -244,7 +244,7 @@ def test_bad_rows_and_rates(rows: list, rates: object, error: type, message: str
 
 def test_a_progress_bar_names_the_rate(people: ReIDDataset, capfd: pytest.CaptureFixture) -> None:
     FeatureBank(Counting(), people)([1, 2], 3)
-    assert "features at r = 3" in capfd.readouterr().err
+    assert "features, r = 3" in capfd.readouterr().err
     _bank(people)([1, 2], 3)
     assert "features at" not in capfd.readouterr().err
 

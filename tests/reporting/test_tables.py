@@ -58,7 +58,7 @@ def test_the_note_of_the_data_set_is_shown():
     comparison = tables.compare(ARTEFACT, measured("cuhk03"), note="CUHK03 at 128x64.")
     assert comparison.same_data
     assert "CUHK03 at 128x64." in comparison._repr_html_()
-    assert comparison._repr_markdown_().startswith("**CUHK03 at 128x64. Profile demo")
+    assert comparison._repr_markdown_().startswith("**Data: CUHK03 at 128x64. Profile demo")
 
 
 def test_order_of_the_methods():
