@@ -203,7 +203,7 @@ def matrix(table: pd.DataFrame, label: str, title: str = "", low: float = -1.0, 
     values = table.to_numpy(float)
     with mpl.rc_context(_STYLE):
         side = 0.75 * max(table.shape) + 2.2
-        figure = Figure(figsize=(side + 1, side), layout="constrained")
+        figure = Figure(figsize=(side + 1, side), layout="compressed")  # constrained: squares push labels off the edge
         axis = figure.subplots()
         drawn = axis.imshow(values, vmin=low, vmax=high, cmap="cividis")
         axis.set(title=title, xticks=range(table.shape[1]), yticks=range(table.shape[0]))
@@ -243,8 +243,8 @@ def features_before_after(panels: Mapping[str, np.ndarray], pids: np.ndarray, lr
 def points_by_group(points: np.ndarray, panels: Mapping[str, np.ndarray]) -> Figure:
     """Points of a t-SNE, (n, 2), once for each way of grouping them: a panel per name, with each point's group (n,).
 
-    Up to seven groups have a legend; of more, each has its name at the mean of its points. Raises FigureError for other
-    shapes.
+    Up to seven groups have a legend; of more, each has its name at one of its points, the one nearest their mean.
+    Raises FigureError for other shapes.
     """
     points = np.asarray(points, float)
     if any(points.shape != (len(groups), 2) for groups in panels.values()):
@@ -260,7 +260,8 @@ def points_by_group(points: np.ndarray, panels: Mapping[str, np.ndarray]) -> Fig
                 look = {"c": OKABE_ITO[number % len(OKABE_ITO)], "marker": _MARKERS[(number + again) % len(_MARKERS)]}
                 axis.scatter(*own.T, s=16, label=str(name), **look)
                 if len(names) > len(OKABE_ITO):
-                    axis.annotate(str(name), own.mean(0), fontsize=8, ha="center", va="center")
+                    middle = own[np.linalg.norm(own - own.mean(0), axis=1).argmin()]  # a group may be in pieces
+                    axis.annotate(str(name), middle, fontsize=8, ha="center", va="center")
             if len(names) <= len(OKABE_ITO):
                 axis.legend()
             axis.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")

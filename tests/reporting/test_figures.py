@@ -1,3 +1,5 @@
+import matplotlib as mpl
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +111,12 @@ def test_matrix_shows_every_number():
     assert figure.axes[1].get_ylabel() == "cosine (no unit)"
 
 
+def test_matrix_keeps_its_labels_inside(tmp_path):
+    table = pd.DataFrame(np.eye(4), index=["HR->HR", "r = 2", "r = 3", "r = 4"], columns=["a", "b", "c", "d"])
+    image = mpl.image.imread(figures.save(figures.matrix(table, "share of queries", low=0.0), tmp_path, "matrix"))
+    assert all((edge == 1).all() for edge in (image[0], image[-1], image[:, 0], image[:, -1]))
+
+
 def test_features_before_and_after_stand_on_the_same_axes():
     points = np.arange(12.0).reshape(6, 2)
     pids, lr = np.array([7, 7, 7, 9, 9, 9]), np.array([False, False, True] * 2)
@@ -135,6 +143,7 @@ def test_points_by_group_tell_many_groups_apart_by_name_and_few_by_legend():
     assert len(looks) == 10
     assert [text.get_text() for text in few.get_legend().get_texts()] == ["1", "4"]
     assert (few.collections[1].get_offsets() == points[1::2]).all()
+    assert many.texts[0].xy in points[:2]
     assert many.get_xlim() == few.get_xlim()
     with pytest.raises(FigureError, match=r"found points \(20, 2\)"):
         figures.points_by_group(points, {"by rate": pids[:5]})
