@@ -7,6 +7,7 @@ What stands behind a frozen model (VPFA, an analysis of its features) needs the 
     scores = evaluate_features(bank, trials, panning)
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -160,7 +161,7 @@ class FeatureBank:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self._file(rate).with_suffix(".part")
+        part = self._file(rate).with_suffix(f".{os.getpid()}.part")  # another process may write the same file
         try:
             save_file(kept, part)
             part.replace(self._file(rate))

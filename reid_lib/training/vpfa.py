@@ -590,15 +590,23 @@ def fit_to_bank(
         people = bank.dataset.part("train", split)["pid"].unique().tolist()
         decisive = type(panning).__name__, settings, bank.folder.name, people, tuple(rates), identities
         file = run_folder(folder, "vpfa", __name__, *decisive).with_suffix(".safetensors")
-    if file is None or not file.is_file():
+    if file is None or not _loaded(panning, file):
         _fit_to_bank(panning, bank, split, rates, identities)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             panning.save(file)
-    else:
-        vars(panning).update(vars(type(panning).load(file, panning.device)) | panning.get_params())
     panning.split_, panning.fitted_on_ = split, bank.dataset.fingerprint()
     return panning
+
+
+def _loaded(panning: _FeatureMap, file: Path) -> bool:
+    """Take over the fit that is kept in a file; False where there is none, or a damaged one."""
+    try:
+        kept = type(panning).load(file, panning.device)
+    except (FileNotFoundError, ValueError):
+        return False
+    vars(panning).update(vars(kept) | panning.get_params())
+    return True
 
 
 def _fit_to_bank(

@@ -634,6 +634,17 @@ def test_a_fitted_estimator_is_kept(
     assert (again.device, again.progress) == (torch.device("cpu"), False)
 
 
+def test_a_damaged_fit_is_made_again(people: ReIDDataset, tmp_path: Path) -> None:
+    bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
+    first = fit_to_bank(_estimator(MeanShift), bank, folder=fits)
+    (file,) = fits.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    again = fit_to_bank(_estimator(MeanShift), bank, folder=fits)
+    torch.testing.assert_close(again.maps_[0].offset, first.maps_[0].offset)
+    assert len(file.read_bytes()) == len(whole)
+
+
 @pytest.mark.parametrize("people", [None], indirect=True)
 def test_another_setting_is_fitted_anew(people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
