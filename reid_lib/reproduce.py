@@ -213,7 +213,7 @@ def _run(root: Path, path: Path, folder: Path, parameters: dict[str, object], pr
             papermill.execute_notebook(
                 str(path),
                 str(executed),
-                parameters=parameters,
+                parameters=_plain(parameters),  # it would inject a tuple as text
                 kernel_name="python3",
                 cwd=str(root),
                 progress_bar=sys.stderr.isatty(),

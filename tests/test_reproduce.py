@@ -177,6 +177,14 @@ def test_only_parameters_that_differ_are_passed(project: Path) -> None:
     assert runner.changed_parameters(path, wanted | {"seeds": [0, 1]}) == {"seeds": [0, 1]}
 
 
+def test_a_tuple_reaches_the_notebook_as_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {}
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, parameters, **__: given.update(parameters))
+    with pytest.raises(runner.NotebookFailed):  # nothing ran
+        runner._run(tmp_path, tmp_path / "x.ipynb", tmp_path, {"rates": (2, 3), "options": {"size": (8, 4)}}, "smoke")
+    assert given == {"rates": [2, 3], "options": {"size": [8, 4]}}
+
+
 def test_the_digest_follows_code_and_parameters_but_not_prose(project: Path) -> None:
     path = project / "notebooks" / "00_first.ipynb"
     first = runner.inputs_digest(project, path, {"profile": "demo"})
