@@ -132,7 +132,7 @@ def wide(comparison: Comparison) -> pd.DataFrame:
     for row in frame.itertuples():
         name = ", ".join(part for part in (row.method, row.setting) if part)
         line, metric = lines.setdefault(name, {"method": name}), METRICS.get(row.metric, row.metric)
-        if comparison.against and row.metric in printed:
+        if row.metric in printed:
             line[f"{metric} published"] = number(row.published, row.metric)
         line[f"{metric} measured"] = with_interval(row.measured, row.low, row.high, row.metric)
         if comparison.same_data and row.metric in printed:

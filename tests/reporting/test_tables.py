@@ -151,3 +151,13 @@ def test_roles_leave_other_papers_and_other_names_alone():
         {"paper": ["vpfa", "vpfa", "vpfa", "lrar"], "method": ["SAAI", "TransReID-SSL", "VPFA", "IRRA"]}
     )
     assert list(results.as_roles(rows).method) == ["frozen model", "TransReID-SSL", "VPFA", "IRRA"]
+
+
+def test_a_published_number_without_a_data_set_stands_beside_the_measured_one():
+    rows = pd.DataFrame({"method": ["VPFA"], "metric": ["inference_samples_per_second"], "value": [1000.0]})
+    rows = rows.assign(paper="vpfa", artefact="Section 5.4", dataset="synth", setting="", profile="demo")
+    rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
+    (line,) = tables.wide(tables.compare(artefacts.find("VPFA Section 5.4"), rows)).to_dict("records")
+    assert line["inference_samples_per_second published"] == "4,424,371"
+    assert line["inference_samples_per_second measured"] == "1,000"
+    assert line["parameters_million published"] == "24.1"
