@@ -107,10 +107,9 @@ class LRARConfig:
             ValueError: unknown profile, or a change that is out of place.
         """
         tiny = {"network": "tiny", "input_size": None}
-        short = {"width": 16, "epochs": 8, "warmup": 1, "milestones": (5, 7)}  # its notebook trains fifteen networks
         small = {
             "smoke": {**tiny, "width": 8, "p": 4, "pad": 2, "epochs": 4, "warmup": 0, "milestones": (3,)},
-            "demo": {**tiny, **short, "pad": 5, "learning_rate": 2e-3},
+            "demo": {**tiny, "pad": 5, "learning_rate": 2e-3, "epochs": 12, "warmup": 1, "milestones": (7, 10)},
             "paper": {},
         }
         if profile not in small:
