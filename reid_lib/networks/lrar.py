@@ -13,7 +13,7 @@ class LRARNetwork(nn.Module):
     """A residual network whose maps and whose feature depend on each image's level (Fig. 2).
 
     Args:
-        backbone: its feature of ``dim`` numbers is v = cat(v_1, ..., v_m).
+        backbone: its feature of ``dim`` numbers, batch-normalised, is v = cat(v_1, ..., v_m).
         identities: C, training identities.
         levels: m, levels of resolution.
         hidden: width of the verification MLP.
@@ -45,6 +45,8 @@ class LRARNetwork(nn.Module):
         sizes = backbone.channels[1:] if masks else ()
         self.masks = nn.ParameterList(nn.Parameter(mask_std * torch.randn(levels, channels)) for channels in sizes)
         self.masked = len(self.masks)
+        self.neck = nn.BatchNorm1d(backbone.dim)  # the "BN neck" of [33], whose training IV takes
+        self.neck.bias.requires_grad_(False)
         self.classifier = nn.Linear(backbone.dim, identities, bias=False)
         nn.init.normal_(self.classifier.weight, std=1e-3)
         self.verifier = nn.Sequential(nn.Linear(backbone.dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1))
@@ -69,13 +71,13 @@ class LRARNetwork(nn.Module):
         return self.backbone.dim * levels.clamp(max=self.parts) // self.parts
 
     def forward(self, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        """Map images (N, 3, H, W) of levels (N,), int64 from 1 to m, to float32 features z (N, dim), zero-padded."""
+        """Map images (N, 3, H, W) of levels (N,), int64 from 1 to m, to features z (N, dim), zero-padded."""
         x = self.backbone.maxpool(self.backbone.stem(x))
         for place, stage in enumerate(self.backbone.layers):
             x = stage(x)
             if len(self.backbone.layers) - place <= self.masked:
                 x = scale_by_mask(x, self.masks[place], levels)
-        return zero_pad(x.mean((2, 3)).float(), self.widths(levels))
+        return zero_pad(self.neck(x.mean((2, 3)).to(self.neck.weight.dtype)), self.widths(levels))
 
     def verify(self, differences: torch.Tensor) -> torch.Tensor:
         """Map differences v_i - v_j (P, dim) of zero-padded features to f(v_ij) (P,), before Eq. 4's sigmoid."""

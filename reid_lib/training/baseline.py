@@ -8,15 +8,17 @@ its tricks on data (no label smoothing, no random erasing, no centre loss).
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from reid_lib.datasets.image_store import ImageStore, open_store
+from reid_lib.datasets.image_store import ImageStore, cache_folder, open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
+from reid_lib.datasets.synth import synth
 from reid_lib.evaluation.ranking import euclidean
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
 from reid_lib.networks.inputs import normalise
@@ -26,6 +28,8 @@ from reid_lib.networks.tiny import tiny
 from reid_lib.training.run import Run, initialise, pick_device, run_folder
 
 PROFILES = ("smoke", "demo", "paper")
+Config = TypeVar("Config")
+START_CROWD = 1000  # seed of the synthetic crowd that `synthetic_start` learns from; no other data set has it
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class BaselineConfig:
     Attributes:
         network: "resnet50" (last stride 1) or "tiny".
         width: channels of the first stage of "tiny"; not used by "resnet50".
-        weights: start of the backbone: "none", "imagenet" or a path (`networks.resnet.resnet50`).
+        weights: start of the backbone: "none"; for "resnet50" also "imagenet" or a path (`networks.resnet.resnet50`),
+            for "tiny" also "synth" (`synthetic_start`).
         rates: down-sampling rates of the training images, drawn per image: (1,) is HR only, (1, 2, 3, 4) HR and LR.
         kernel: down-sampling kernel.
         p, k: identities in a batch, images per identity.
@@ -213,19 +218,34 @@ def build_backbone(config: BaselineConfig, size: tuple[int, int]) -> nn.Module:
     """Build the backbone of a configuration for images of ``size`` (H, W).
 
     Raises:
-        ValueError: unknown network, or weights for "tiny".
+        ValueError: unknown network, or other weights for "tiny" than "none" and "synth".
     """
-    if config.network == "resnet50":
+    if config.network == "resnet50" and config.weights != "synth":
         backbone = resnet50(last_stride=1, weights=config.weights)
-    elif config.network == "tiny" and config.weights == "none":
+    elif config.network == "tiny" and config.weights in ("none", "synth"):
         backbone = tiny(width=config.width)
+        if config.weights == "synth":
+            backbone.load_state_dict(synthetic_start(config.width))
     else:
         raise ValueError(
-            f"the baseline has resnet50, and tiny without weights; found network {config.network!r} with weights "
-            f"{config.weights!r}"
+            "expected resnet50 with weights none, imagenet or a path, or tiny with weights none or synth; "
+            f"found network {config.network!r} with weights {config.weights!r}"
         )
     backbone.input_size = size
     return backbone
+
+
+def synthetic_start(width: int) -> dict[str, torch.Tensor]:
+    """Return weights for ``tiny(width)`` that do for it what ImageNet does for the papers' ResNet-50.
+
+    They are the backbone's of an HR-only baseline (profile demo) trained on a synthetic crowd of its own, whose people
+    and cameras are in no other data set. It is trained once, in about a minute, and kept in the cache folder.
+    """
+    config = BaselineConfig.for_profile("demo", width=width)
+    with torch.random.fork_rng(devices=[]):  # the heads' random start must not depend on whether it is kept already
+        crowd = synth(seed=START_CROWD)
+        matcher = train(config, crowd, folder=cache_folder() / "starts", device=torch.device("cpu"))
+    return matcher.embed.__self__.backbone.state_dict()
 
 
 def train(
@@ -309,6 +329,21 @@ def learning_rate_factor(config: BaselineConfig, epoch: int) -> float:
     if epoch < config.warmup:
         return 0.1 + 0.9 * epoch / config.warmup
     return 0.1 ** sum(epoch >= milestone for milestone in config.milestones)
+
+
+def stretch(config: Config, epochs: int) -> Config:
+    """Return ``config`` with its schedule (``epochs``, ``warmup``, ``milestones``) stretched to ``epochs``.
+
+    A profile's epochs are meant for a few thousand images; a set of some hundreds needs more of them.
+
+    Raises:
+        ValueError: ``epochs`` is below 1.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, found {epochs}")
+    times = epochs / config.epochs
+    milestones = tuple(round(times * milestone) for milestone in config.milestones)
+    return replace(config, epochs=epochs, warmup=round(times * config.warmup), milestones=milestones)
 
 
 def train_per_rate(

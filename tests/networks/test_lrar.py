@@ -21,7 +21,10 @@ def draw(*shape: int) -> torch.Tensor:
 def network(**options: object) -> LRARNetwork:
     """A small network in float64 whose masks lie far apart."""
     torch.manual_seed(0)
-    return LRARNetwork(tiny(8), identities=5, levels=4, hidden=6, mask_std=1.0, **options).double().eval()
+    net = LRARNetwork(tiny(8), identities=5, levels=4, hidden=6, mask_std=1.0, **options).double().eval()
+    net.neck.running_mean.uniform_(-1, 1)
+    net.neck.running_var.uniform_(0.5, 2)
+    return net
 
 
 def test_equation_3() -> None:
@@ -71,7 +74,8 @@ def test_a_feature_one_image_and_one_stage_at_a_time(masked: int) -> None:
                 h = stage(h)
                 if place >= 4 - masked:  # masks enter from the classifier backwards
                     h = h * (1 / (1 + torch.exp(-net.masks[place][level - 1])))[None, :, None, None]
-            v = h.mean((2, 3))[0].float()
+            v = h.mean((2, 3))[0]
+            v = (v - net.neck.running_mean) / (net.neck.running_var + net.neck.eps).sqrt()
             expected = torch.cat([v[: 16 * level], torch.zeros(64 - 16 * level)])
             torch.testing.assert_close(features[n], expected, rtol=1e-5, atol=1e-6)
 

@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid_lib.datasets import load, mlr
+from reid_lib.datasets import LOADERS, load, mlr
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
@@ -13,6 +14,7 @@ from reid_lib.evaluation.ranking import euclidean, evaluate
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.networks.weights import WeightsError
 from reid_lib.seeds import torch_generator
+from reid_lib.training import baseline
 from reid_lib.training.baseline import (
     PROFILES,
     Baseline,
@@ -23,11 +25,12 @@ from reid_lib.training.baseline import (
     learning_rate_factor,
     pretrained,
     pretrained_name,
+    stretch,
     train,
     train_per_rate,
     training_inputs,
 )
-from reid_lib.training.run import TrainingError
+from reid_lib.training.run import TrainingError, initialise
 
 CPU = torch.device("cpu")
 SMOKE = BaselineConfig.for_profile("smoke")
@@ -60,7 +63,7 @@ def test_unknown_profile_and_network_are_refused(people: ReIDDataset) -> None:
     with pytest.raises(ValueError, match="unknown profile 'small': expected one of smoke, demo, paper"):
         BaselineConfig.for_profile("small")
     for change in ({"network": "vgg"}, {"weights": "imagenet"}):
-        with pytest.raises(ValueError, match="resnet50, and tiny without weights"):
+        with pytest.raises(ValueError, match="tiny with weights none or synth"):
             train(replace(SMOKE, **change), people, progress=False)
 
 
@@ -70,10 +73,44 @@ def test_the_paper_profile_has_a_resnet50_with_last_stride_1() -> None:
     assert backbone.eval().feature_map(torch.zeros(1, 3, 64, 32)).shape == (1, 2048, 4, 2)
 
 
+def test_a_synthetic_start_is_trained_once_and_disturbs_no_other_draw(
+    people: ReIDDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(baseline, "synth", lambda seed: people)
+    monkeypatch.setattr(BaselineConfig, "for_profile", lambda profile, **changes: replace(SMOKE, **changes))
+    monkeypatch.setattr(baseline, "cache_folder", lambda: tmp_path)
+    config, own = replace(SMOKE, weights="synth", width=4), replace(SMOKE, width=4)
+    starts = [initialise(lambda: Baseline(build_backbone(config, (64, 32)), 5), 0, CPU) for _ in range(2)]
+    (folder,) = (tmp_path / "starts").iterdir()
+    written = (folder / "last.pt").stat().st_mtime_ns
+    trained = train(own, people, folder=tmp_path / "starts", device=CPU, progress=False)
+    assert (folder / "last.pt").stat().st_mtime_ns == written  # the same run, found again
+    expected = trained.embed.__self__.backbone.state_dict()
+    for start in starts:  # trained anew, then loaded
+        assert all(torch.equal(value, expected[name]) for name, value in start.backbone.state_dict().items())
+    assert torch.equal(starts[0].classifier.weight, starts[1].classifier.weight)
+    plain = initialise(lambda: Baseline(build_backbone(own, (64, 32)), 5), 0, CPU)
+    assert torch.equal(starts[0].classifier.weight, plain.classifier.weight)
+
+
+def test_no_data_set_holds_the_people_of_the_synthetic_start() -> None:
+    for name in ("synth", "synth-caviar", "synth-thermal"):
+        seed = inspect.signature(LOADERS[name]).parameters["seed"].default
+        assert seed != baseline.START_CROWD
+
+
 def test_learning_rate_by_hand() -> None:
     config = BaselineConfig(warmup=10, milestones=(40, 70))
     factors = [learning_rate_factor(config, epoch) for epoch in (0, 5, 10, 39, 40, 69, 70, 119)]
     assert factors == pytest.approx([0.1, 0.55, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_a_schedule_is_stretched() -> None:
+    config = BaselineConfig(epochs=12, warmup=1, milestones=(7, 10))
+    assert stretch(config, 36) == replace(config, epochs=36, warmup=3, milestones=(21, 30))
+    assert stretch(config, 12) == config
+    with pytest.raises(ValueError, match="epochs must be at least 1, found 0"):
+        stretch(config, 0)
 
 
 def test_training_learns_its_own_people(people: ReIDDataset) -> None:

@@ -80,6 +80,7 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes_only() -> No
     factors = [learning_rate_factor(paper, epoch) * paper.learning_rate for epoch in (10, 39, 40, 69, 70, 119)]
     assert factors == pytest.approx([3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5, 3.5e-6, 3.5e-6])
     sizes = {"network", "width", "p", "pad", "epochs", "warmup", "milestones", "learning_rate", "input_size"}
+    sizes |= {"weights", "mask_learning_rate"}
     for profile in PROFILES:
         config = LRARConfig.for_profile(profile)
         assert {f.name for f in fields(config) if getattr(config, f.name) != getattr(paper, f.name)} <= sizes
