@@ -154,7 +154,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
         "table",
         "baselines",
         "Baselines",
-        "HR only, HR + LR, and one model per rate",
+        "HR only, HR + LR, one model per rate, and IDE + Verif",
         "02_metrics_and_baselines",
     ),
     _baseline(
