@@ -214,7 +214,7 @@ class Data:
 @dataclass(frozen=True)
 class Train:
     method: Positional[str]
-    """baseline or lrar."""
+    """baseline, lrar, ...: a method with a training loop; an unknown name lists them."""
     profile: str = "demo"
     """smoke, demo or paper (needs CUDA): the method's settings."""
     dataset: str = "synth"
@@ -232,10 +232,9 @@ class Train:
 
     def run(self) -> int:
         from reid_lib.notebook import PROFILE_VARIABLE, start
-        from reid_lib.training.run import pick_device, processes
+        from reid_lib.training.run import processes
 
         config, train = self._method()
-        device, together = pick_device(), processes()
         os.environ[PROFILE_VARIABLE] = self.profile  # a value left in the shell changes nothing
         run = start(
             f"train {self.method}",
@@ -246,10 +245,12 @@ class Train:
             seeds=self.seeds,
         )
         folder = run.folder / "checkpoints"  # where a notebook of this profile and data set looks
+        together = processes()
+        count = together.num_processes if together else 1
         for seed in run.seeds:
-            train(config, run.dataset, seed=seed, folder=folder, device=device)
+            train(config, run.dataset, seed=seed, folder=folder, device=run.device)
             if not together or together.is_main_process:
-                print(f"{folder}: {self.method}, profile {self.profile}, seed {seed}", flush=True)
+                print(f"{folder}: {self.method}, seed {seed}, {count} process(es) on {run.device.type}", flush=True)
         if together:
             together.destroy_process_group()
         return 0
