@@ -212,6 +212,67 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Train:
+    method: Positional[str]
+    """baseline, lrar, ...: a method with a training loop; an unknown name lists them."""
+    profile: str = "demo"
+    """smoke, demo or paper (needs CUDA): the method's settings."""
+    dataset: str = "synth"
+    """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
+    data_root: str = ""
+    """The benchmark's folder; not for the built-in sets."""
+    layout: str = ""
+    """Which of the folder variants that DATA.md names; empty: the official one."""
+    options: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Further options of the data set's loader (DATA.md)."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")] = (0,)
+    """One training for each seed."""
+    set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = field(default=())
+    """Settings other than the profile's (fields of the method's configuration)."""
+
+    def run(self) -> int:
+        from reid_lib.notebook import PROFILE_VARIABLE, start
+        from reid_lib.training.run import processes
+
+        config, train = self._method()
+        os.environ[PROFILE_VARIABLE] = self.profile  # a value left in the shell changes nothing
+        run = start(
+            f"train {self.method}",
+            profile=self.profile,
+            dataset=self.dataset,
+            data_root=self.data_root,
+            data_options=_data_options(self.layout, self.options),
+            seeds=self.seeds,
+        )
+        folder = run.folder / "checkpoints"  # where a notebook of this profile and data set looks
+        together = processes()
+        count = together.num_processes if together else 1
+        for seed in run.seeds:
+            train(config, run.dataset, seed=seed, folder=folder, device=run.device)
+            if not together or together.is_main_process:
+                print(f"{folder}: {self.method}, seed {seed}, {count} process(es) on {run.device.type}", flush=True)
+        if together:
+            together.destroy_process_group()
+        return 0
+
+    def _method(self) -> tuple[object, Callable]:
+        """Return the method's configuration and its training."""
+        methods = _methods()
+        if self.method not in methods:
+            raise ValueError(f"method must be one of {', '.join(methods)}, found {self.method!r}")
+        for_profile, train = methods[self.method]
+        usual, changes = vars(for_profile(self.profile)), _assignments(self.set)
+        for name, value in changes.items():
+            if name not in usual:
+                raise ValueError(f"{self.method} has no setting {name!r}, it has {', '.join(usual)}")
+            if isinstance(usual[name], float) and isinstance(value, int):
+                changes[name] = float(value)  # 1 and 1.0 would be two configurations
+            elif None not in (usual[name], value) and type(value) is not type(usual[name]):
+                raise ValueError(f"{name} must be a value like {usual[name]!r}, found {value!r}")
+        return for_profile(self.profile, **changes), train
+
+
+@dataclass(frozen=True)
 class Features:
     name: Positional[str]
     """Data set."""
@@ -424,6 +485,13 @@ COMMANDS = {
         "Read all committed results and notebooks again and check that they hold together.\n\nExample: reid-lib verify",
     ),
     "data": (Data, "Check a data set, or write trials.\n\nExample: reid-lib data check synth"),
+    "train": (
+        Train,
+        "Train a method as its notebook does, into the folder where the notebook finds it: in several processes or on "
+        "several GPUs, which a notebook cannot.\n\n"
+        "Examples:\n\nreid-lib train lrar --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2\n\n"
+        "accelerate launch --num_processes 2 -m reid_lib train lrar --profile paper --set epochs=60",
+    ),
     "features": (
         Features,
         "Embed the images of a data set with a network, down-sampled if asked, and write the features.\n\n"
@@ -602,6 +670,16 @@ def _load(name: str, root: str, layout: str, options: Sequence[str]):
 
 def _data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
     return ({"layout": layout} if layout else {}) | _assignments(options)
+
+
+def _methods() -> dict[str, tuple[Callable, Callable]]:
+    """Return what `reid-lib train` can train: the settings of a profile, and the training."""
+    from reid_lib.training import baseline, lrar
+
+    return {
+        "baseline": (baseline.BaselineConfig.for_profile, baseline.train),
+        "lrar": (lrar.LRARConfig.for_profile, lrar.train),
+    }
 
 
 def _network(name: str, weights: str):

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from reid_lib import cli, datasets
+from reid_lib import cli, datasets, notebook
 from reid_lib.datasets.resolution import degrade
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.reporting import results
-from reid_lib.training.run import initialise
+from reid_lib.training import baseline
+from reid_lib.training.run import initialise, pick_device
 
 ROOT = Path(__file__).parents[1]
 RUN = {"commit": "0123456789abcdef", "time": "2026-01-02T03:04:05Z", "parameters": {}}
@@ -65,7 +66,7 @@ def _save_rows(profile: str = "demo", dataset: str = "synth") -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "reproduce", "list", "status", "verify", "data check", "data trials", "features", "readme"],
+    ["", "reproduce", "list", "status", "verify", "data check", "data trials", "train", "features", "readme"],
 )
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -118,6 +119,14 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         ),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--split", "1"], "add --part train or --part test"),
         (["features", "synth", "--weights", "none", "-o", "x.npz"], "'none' is a random network"),
+        (["train", "lrr"], "method must be one of baseline, lrar"),
+        (["train", "lrar", "--profile", "quick"], "smoke, demo, paper"),
+        (["train", "lrar", "--dataset", "viperr", "--profile", "smoke"], "unknown data set 'viperr'"),
+        (["train", "lrar", "--set", "epoch=3"], "lrar has no setting 'epoch', it has network, width,"),
+        (["train", "lrar", "--set", "epochs=three"], "epochs must be a value like 12, found 'three'"),
+        (["train", "lrar", "--set", "rates=[1,2]"], "rates must be a value like (1, 2, 3, 4), found [1, 2]"),
+        (["train", "lrar", "--set", "masks=all"], "masks must be one of progressive"),
+        (["train", "baseline", "--seeds", "0", "0"], "seeds must differ"),
         (["status", "--dataset", "nosuch"], "unknown data set 'nosuch'"),
         (["status", "--profile", "quick"], "smoke, demo, paper"),
         (["list", "--paper", "lrarr"], "paper must be one of cadnet"),
@@ -433,3 +442,31 @@ def test_the_module_is_the_command() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert json.dumps(done.stderr).count("Traceback") == 0
+
+
+def test_train_leaves_networks_where_a_notebook_finds_them(
+    folders: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REID_LIB_PROFILE", "demo")  # left in the shell
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = ["--profile", "smoke", "--options", "identities=12", "--seeds", "3", "4", "--set", "epochs=1", "margin=1"]
+    assert cli.main(["train", "baseline", *options]) == 0
+    folder = folders / "results" / "smoke" / "synth" / "checkpoints"
+    device = pick_device()
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder}: baseline, seed {seed}, 1 process(es) on {device.type}" for seed in (3, 4)
+    ]
+    trained = {path: path.stat().st_mtime_ns for path in folder.rglob("last.pt")}
+    assert len(trained) == 2
+
+    run = notebook.start("02_x", profile="smoke", dataset="synth", data_options={"identities": 12}, seeds=(3, 4))
+    config = baseline.BaselineConfig.for_profile("smoke", epochs=1, margin=1.0)
+    for seed in run.seeds:
+        baseline.train(config, run.dataset, seed=seed, folder=run.folder / "checkpoints", device=run.device)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("last.pt")} == trained
+
+
+def test_every_method_that_can_be_trained_has_settings_for_each_profile() -> None:
+    for name, (for_profile, train) in cli._methods().items():
+        assert train.__module__ == f"reid_lib.training.{name}"
+        assert for_profile("smoke").epochs < for_profile("demo").epochs < for_profile("paper").epochs

@@ -1,4 +1,4 @@
-"""What every training loop shares: device, precision, seeds, checkpoints with exact resume, progress, history.
+"""What every training loop shares: device, precision, processes, seeds, checkpoints with exact resume, history.
 
 A loop itself stays visible in ``training/<paper>.py``; it looks like this::
 
@@ -8,6 +8,10 @@ A loop itself stays visible in ``training/<paper>.py``; it looks like this::
             with run.autocast():
                 terms = {"identity": ..., "triplet": ...}
             run.step(optimizer, terms)
+
+Under ``accelerate launch`` (or ``torchrun``) the same loop runs in several processes: each takes its share of an
+epoch's batches, and a step goes down the mean of their gradients. Modules are not wrapped, so a loop may call any part
+of a network.
 """
 
 import ast
@@ -19,13 +23,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from reid_lib.seeds import torch_generator
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 Batch = TypeVar("Batch")
 _ROOMS = ("datasets", "networks", "losses", "training")
@@ -44,8 +51,24 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
+def processes() -> "PartialState | None":
+    """Return the processes that a launcher has started together; None for a process on its own, as in a notebook.
+
+    They run on CUDA devices, one each, or on the CPU where there are none or ACCELERATE_USE_CPU is "true".
+    """
+    if int(os.environ.get("WORLD_SIZE") or 1) < 2:
+        return None
+    from accelerate import PartialState
+
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    return PartialState(cpu=on_cpu or not torch.cuda.is_available())
+
+
 def pick_device() -> torch.device:
-    """Return the CUDA device if there is one, else the CPU."""
+    """Return this process's CUDA device if there is one, else the CPU."""
+    together = processes()
+    if together:  # whose CPU has a number
+        return torch.device("cpu") if together.device.type == "cpu" else together.device
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -101,7 +124,11 @@ class Run:
 
     The epoch is the unit of resume: a run killed at any moment goes on from its last finished epoch, and on a CPU ends
     with the same weights, bit for bit, as one that was never killed, because all draws of an epoch come from (seed,
-    epoch).
+    epoch). So a checkpoint holds no state of a generator or a sampler.
+
+    In ``world`` processes (`processes`) an epoch has 1 / ``world`` of the steps, each with ``world`` times the images:
+    the effective batch grows, the learning rate stays. All processes must see the same folder; the main one writes it.
+    A run goes on in as many processes as it began with.
 
     Args:
         folder: where checkpoints and history go; None keeps nothing.
@@ -110,6 +137,12 @@ class Run:
         parts: every module, optimiser and scheduler whose state a resume needs, by name.
         device: where the parts are.
         progress: whether to show progress bars.
+
+    Attributes:
+        generator: of the draws for a process's own batches; it comes from (seed, epoch) and differs between processes.
+            What all of them must draw alike comes from `reid_lib.seeds`.
+        rank, world: number of this process, 0 for the main one, and of all processes.
+        history: one row for each finished epoch: epoch, mean of each term, gradient_norm, seconds, images_per_second.
     """
 
     def __init__(
@@ -122,44 +155,43 @@ class Run:
         progress: bool = True,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.config, self.seed, self.parts, self.device, self.progress = (
-            _plain(config),
-            seed,
-            parts,
-            device,
-            progress,
-        )
+        together = processes()
+        self.rank, self.world = (together.process_index, together.num_processes) if together else (0, 1)
+        self.config, self.seed, self.parts, self.device = _plain(config), seed, parts, device
+        self.progress = progress and self.rank == 0
         self.history: list[dict[str, float]] = []
         self.epoch = 0
         self.generator = torch_generator(seed, "epoch", 0)
         self._terms: list[dict[str, torch.Tensor]] = []
+        self._norms: list[torch.Tensor] = []  # of the gradients since the last note
+        self._uneven = torch.zeros((), device=device)  # gradients that some processes had and others not
         self._images = 0
         # once the training data are learnt, gradients get so small that a CPU works ten times slower on them
         torch.set_flush_denormal(True)
 
     def epochs(self, n: int) -> Iterator[int]:
         """Yield the epochs that are left; after each, write history and checkpoint."""
-        first = self._resume()
+        first = self._resume(n)
         with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False) as bar:
             for self.epoch in range(first, n):
-                self.generator = torch_generator(self.seed, "epoch", self.epoch)
+                self.generator = torch_generator(self.seed, "epoch", self.epoch, *([self.rank] if self.rank else []))
                 torch.manual_seed(self.generator.initial_seed())  # dropout and the like
-                self._terms, started, self._images = [], time.perf_counter(), 0
+                self._terms, self._norms, self._images, started = [], [], 0, time.perf_counter()
                 yield self.epoch
-                self._check_finite(0)
+                values = self._finite(0).T.contiguous()
                 seconds = time.perf_counter() - started
-                means = {name: torch.stack([t[name] for t in self._terms]).mean().item() for name in self._terms[0]}
-                speed = {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds, 1)}
-                self.history.append({"epoch": self.epoch, **means, **speed})
+                means = {name: value.mean().item() for name, value in zip(self._terms[0], values, strict=True)}
+                speed = self._images * self.world / seconds
+                times = {"seconds": round(seconds, 3), "images_per_second": round(speed, 1)}
+                self.history.append({"epoch": self.epoch, **means, **times})
                 self._save()
                 bar.update()
-                bar.set_postfix(
-                    {name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(self._images / seconds)}
-                )
+                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(speed)})
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
-        """Yield the batches of the epoch with a progress bar."""
-        yield from tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
+        """Yield the batches of the epoch with a progress bar; of several processes each gets its own, all as many."""
+        share = batches[self.rank : len(batches) // self.world * self.world : self.world]
+        yield from tqdm(share, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where it is safe; float32 elsewhere."""
@@ -169,68 +201,134 @@ class Run:
         """Take one step down the sum of the loss ``terms`` and note them; ``images`` counts into images per second.
 
         Raises:
-            TrainingError: a term is NaN or infinite (looked at every few steps); the last checkpoint stays as it is.
+            TrainingError: as `note`.
         """
-        loss = sum(terms.values())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        self.descend(optimizer, terms)
         self.note(terms, images)
 
+    def descend(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
+        """Take one step of one of several optimisers down the sum of the loss ``terms``; `note` ends the loop's step.
+
+        Only the optimiser's own gradients are cleared before, and averaged over the processes, each of which must have
+        a gradient of the same parameters.
+        """
+        optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        if self.world > 1:
+            self._average_gradients(parameters)
+        self._norms.append(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        optimizer.step()
+
     def note(self, terms: dict[str, torch.Tensor], images: int = 0) -> None:
-        """Note the loss ``terms`` of a step in the history."""
-        self._terms.append({name: term.detach().float() for name, term in terms.items()})
+        """Note the loss ``terms`` of a step, and the norm of all its gradients, in the history.
+
+        Raises:
+            TrainingError: one of them is NaN or infinite in this or an earlier step of the epoch (looked at every few
+                steps and before the epoch's checkpoint is written); the last checkpoint stays as it is.
+        """
+        self._terms.append({name: term.detach().to(self.device, torch.float32) for name, term in terms.items()})
+        if self._norms:
+            self._terms[-1]["gradient_norm"] = torch.stack(self._norms).norm()
+            self._norms = []
         self._images += images
         if len(self._terms) % _CHECK_EVERY == 0:
-            self._check_finite(len(self._terms) - _CHECK_EVERY)
+            self._finite(len(self._terms) - _CHECK_EVERY)
 
-    def _check_finite(self, start: int) -> None:
+    def _average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes, in one exchange.
+
+        A missing gradient travels as zeros, so that what is exchanged has one size even where processes do not agree;
+        who has which is counted on the way, and looked at where that makes no host wait.
+        """
+        present = torch.tensor([float(p.grad is not None) for p in parameters]).to(self.device)
+        gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+        sizes = [len(parameters), *(p.numel() for p in parameters)]
+        present, *means = self._mean(torch.cat([present, *gradients])).split(sizes)
+        self._uneven += ((present > 0) & (present < 1)).sum()
+        for p, mean in zip(parameters, means, strict=True):
+            if p.grad is not None:
+                p.grad.copy_(mean.view_as(p))
+
+    def _mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Replace ``values`` by their mean over the processes."""
+        if self.world > 1:
+            torch.distributed.all_reduce(values)
+            values /= self.world
+        return values
+
+    def _finite(self, start: int) -> torch.Tensor:
+        """Return the notes since step ``start``, means over the processes (steps, terms); TrainingError if one is not.
+
+        The means are NaN or infinite in all processes where they are in one, so that all stop.
+        """
         if not self._terms:
-            raise TrainingError(f"epoch {self.epoch} had no step: the data set gives no batch")
-        recent = torch.stack([torch.stack(list(terms.values())) for terms in self._terms[start:]])
+            given = "no batch" if self.world == 1 else f"fewer batches than the {self.world} processes"
+            raise TrainingError(f"epoch {self.epoch} had no step: the data set gives {given}")
+        recent = self._mean(torch.stack([torch.stack(list(terms.values())) for terms in self._terms[start:]]))
+        if self._uneven:
+            raise TrainingError(
+                f"up to step {len(self._terms) - 1} of epoch {self.epoch} a parameter had a gradient in some processes "
+                f"only: every process must take the same path through the losses; {self._kept()}"
+            )
         bad = (~recent.isfinite()).any(1).nonzero()
         if len(bad):
             step = start + int(bad[0])
-            values = ", ".join(f"{name} = {value.item():.4g}" for name, value in self._terms[step].items())
-            kept = (
-                f"the checkpoint of epoch {self.epoch - 1} is kept in {self.folder}"
-                if self.epoch and self.folder
-                else ""
-            )
+            found = zip(self._terms[step], recent[step - start].tolist(), strict=True)
+            values = ", ".join(f"{name} = {value:.4g}" for name, value in found)
             raise TrainingError(
-                f"the loss is not finite in epoch {self.epoch}, step {step}: {values}; {kept or 'nothing to keep yet'}"
+                f"the loss or its gradient is not finite in epoch {self.epoch}, step {step}: {values}; {self._kept()}"
             )
+        return recent
+
+    def _kept(self) -> str:
+        if not (self.epoch and self.folder):
+            return "nothing to keep yet"
+        return f"the checkpoint of epoch {self.epoch - 1} is kept in {self.folder}"
 
     def _save(self) -> None:
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write history and checkpoint in the main process, with its buffers (batch-norm statistics), for all."""
+        if self.world > 1:
+            modules = (part for part in self.parts.values() if isinstance(part, torch.nn.Module))
+            for buffer in (buffer for module in modules for buffer in module.buffers()):
+                torch.distributed.broadcast(buffer, 0)
+        if self.folder and self.rank == 0:
+            self._write()
+        if self.world > 1:
+            torch.distributed.barrier()
+
+    def _write(self) -> None:
         state = {
             "config": json.dumps(self.config),
             "seed": self.seed,
+            "processes": self.world,
             "epoch": self.epoch,
             "history": self.history,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
-        last, new = self.folder / "last.pt", self.folder / "new.pt"
+        last, new, table = self.folder / "last.pt", self.folder / "new.pt", self.folder / "new.csv"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             torch.save(state, new)
+            pd.DataFrame(self.history).to_csv(table, index=False)
         except (OSError, RuntimeError) as error:
-            new.unlink(missing_ok=True)
+            for half in (new, table):
+                half.unlink(missing_ok=True)
             raise TrainingError(
                 f"cannot write a checkpoint into {self.folder} ({error}); those there are kept"
             ) from error
+        # the history first: a run killed in between does its epoch again, and the history gets its row again
+        os.replace(table, self.folder / "history.csv")
         if last.exists():
             os.replace(last, self.folder / "previous.pt")
         os.replace(new, last)
-        pd.DataFrame(self.history).to_csv(self.folder / "history.csv", index=False)
 
-    def _resume(self) -> int:
-        """Load the newest readable checkpoint, if there is one, and return the number of the next epoch."""
+    def _resume(self, n: int) -> int:
+        """Load the newest readable checkpoint, if there is one, and return the number of the next of ``n`` epochs."""
         state = None if self.folder is None else self._newest()
         if state is None:
             return 0
-        self._check_same(state)
+        self._check_same(state, n)
         for name, part in self.parts.items():
             part.load_state_dict(state["parts"][name])
         self.history = state["history"]
@@ -244,13 +342,11 @@ class Run:
             try:
                 return torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises many kinds for a damaged file
-                print(
-                    f"checkpoint {path} cannot be read ({type(error).__name__}): trying the one before",
-                    file=sys.stderr,
-                )
+                instead = "trying the one before" if name == "last.pt" else "the run starts anew"
+                self._say(f"checkpoint {path} cannot be read ({type(error).__name__}): {instead}")
         return None
 
-    def _check_same(self, state: dict[str, Any]) -> None:
+    def _check_same(self, state: dict[str, Any], n: int) -> None:
         then, now = {**json.loads(state["config"]), "seed": state["seed"]}, {**self.config, "seed": self.seed}
         for name in sorted(then.keys() | now.keys()):
             if then.get(name) != now.get(name):
@@ -258,6 +354,15 @@ class Run:
                     f"{self.folder} holds a run with {name} = {then.get(name)!r}, asked for {now.get(name)!r}: "
                     "use another folder, or delete this one"
                 )
+        if state["processes"] != self.world:
+            begun = f"{self.folder} holds a run of {state['processes']} process(es), this is one of {self.world}"
+            if state["epoch"] + 1 < n:
+                raise TrainingError(f"{begun}: start as many, or delete the folder")
+            self._say(f"{begun}: loaded as it is; the effective batch was that of {state['processes']}")
+
+    def _say(self, line: str) -> None:
+        if self.rank == 0:
+            print(line, file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

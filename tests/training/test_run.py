@@ -30,8 +30,12 @@ def train(
     seed: int = 0,
     kill_at: tuple[int, int] | None = None,
     poison: int = -1,
+    steep: int = -1,
 ):
-    """A small regression with dropout and a schedule; may be killed, or poisoned, in the middle of an epoch."""
+    """A small regression with dropout and a schedule.
+
+    In the middle of an epoch it may be killed, get a loss that is NaN, or a finite one whose gradient is infinite.
+    """
     network = initialise(lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1)), seed, CPU)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.rate)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
@@ -49,7 +53,12 @@ def train(
                 raise Killed
             x = torch.randn(16, 4, generator=run.generator)
             loss = (network(x) - x.sum(1, keepdim=True)).square().mean()
-            run.step(optimizer, {"fit": loss * (float("nan") if epoch == poison and step == 3 else 1)}, images=16)
+            terms = {"fit": loss * (float("nan") if epoch == poison and step == 3 else 1)}
+            if epoch == steep and step == 3:
+                terms["root"] = (loss * 0).sqrt()
+            elif steep >= 0:
+                terms["root"] = loss * 0
+            run.step(optimizer, terms, images=16)
         scheduler.step()
     return network.state_dict(), run.history
 
@@ -91,6 +100,57 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys
     assert "last.pt cannot be read" in capsys.readouterr().err
 
 
+def test_two_damaged_checkpoints_start_anew(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    undisturbed, _ = train(tmp_path)
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:1000])
+    restarted, history = train(tmp_path)
+    assert same(undisturbed, restarted)
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3]
+    first, second = capsys.readouterr().err.splitlines()
+    assert "last.pt cannot be read" in first
+    assert "trying the one before" in first
+    assert "previous.pt cannot be read" in second
+    assert "the run starts anew" in second
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_run_killed_while_it_writes_ends_as_an_undisturbed_one(
+    tmp_path: Path, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the last epoch's end, when ``moved`` of its files (history, previous, last) are in place."""
+    undisturbed, history = train(None)
+    with pytest.raises(Killed):
+        train(tmp_path, kill_at=(3, 0))
+    left = iter(range(moved))
+
+    def move(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise Killed
+        Path(source).rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.os, "replace", move)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    assert (tmp_path / "last.pt").exists() == (moved < 2)
+    resumed, resumed_history = train(tmp_path)
+    assert same(undisturbed, resumed)
+    assert [row["fit"] for row in resumed_history] == [row["fit"] for row in history]
+    assert pd.read_csv(tmp_path / "history.csv")["fit"].tolist() == pytest.approx([row["fit"] for row in history])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+
+
+def test_history_stays_in_step_with_the_checkpoint_that_is_left(tmp_path: Path) -> None:
+    train(tmp_path)
+    (tmp_path / "last.pt").write_bytes(b"cut short")
+    with pytest.raises(Killed):
+        train(tmp_path, kill_at=(3, 2))
+    _, history = train(tmp_path)
+    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1, 2, 3]
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["history"] == history
+
+
 def test_another_configuration_is_refused_naming_the_field(tmp_path: Path) -> None:
     train(tmp_path)
     with pytest.raises(TrainingError, match=r"rate = 0\.05, asked for 0\.1"):
@@ -100,10 +160,30 @@ def test_another_configuration_is_refused_naming_the_field(tmp_path: Path) -> No
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"epoch 2, step 3: fit = nan; the checkpoint of epoch 1 is kept"):
+    with pytest.raises(
+        TrainingError, match=r"epoch 2, step 3: fit = nan, gradient_norm = nan; the checkpoint of epoch 1"
+    ):
         train(tmp_path, poison=2)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
     assert same(train(tmp_path)[0], train(None)[0])
+
+
+def test_a_gradient_that_is_not_finite_stops_though_the_loss_is(tmp_path: Path) -> None:
+    message = r"epoch 1, step 3: fit = [\d.]+, root = 0, gradient_norm = nan; the checkpoint of epoch 0 is kept"
+    with pytest.raises(TrainingError, match=message):
+        train(tmp_path, steep=1)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 0
+
+
+def test_a_loss_that_is_not_finite_stops_within_the_epoch() -> None:
+    weight = nn.Parameter(torch.ones(()))
+    optimizer, run = torch.optim.SGD([weight]), Run(None, Config(), 0, {}, CPU, progress=False)
+    factors = [1.0] * 2 * run_module._CHECK_EVERY
+    factors[25] = float("inf")
+    for factor in factors[:-1]:
+        run.step(optimizer, {"fit": weight * factor})
+    with pytest.raises(TrainingError, match=r"step 25: fit = inf, .*; nothing to keep yet"):
+        run.step(optimizer, {"fit": weight})
 
 
 def test_a_full_disk_keeps_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +205,7 @@ def test_a_full_disk_keeps_the_checkpoints(tmp_path: Path, monkeypatch: pytest.M
 def test_history_is_a_csv_of_means_per_epoch(tmp_path: Path) -> None:
     train(tmp_path)
     history = pd.read_csv(tmp_path / "history.csv")
-    assert history.columns.tolist() == ["epoch", "fit", "seconds", "images_per_second"]
+    assert history.columns.tolist() == ["epoch", "fit", "gradient_norm", "seconds", "images_per_second"]
     assert history["epoch"].tolist() == [0, 1, 2, 3]
 
 
@@ -135,6 +215,29 @@ def test_step_goes_down_the_sum_of_the_terms() -> None:
     run = Run(None, Config(), 0, {}, CPU, progress=False)
     run.step(optimizer, {"a": weight[0] * 2, "b": weight.sum()})
     assert weight.tolist() == [-2, 0]
+
+
+def test_gradient_norm_is_that_of_all_gradients_of_a_step() -> None:
+    first, second = nn.Parameter(torch.tensor([1.0, 1.0])), nn.Parameter(torch.tensor(1.0))
+    optimizers = [torch.optim.SGD([p], lr=0.1) for p in (first, second)]
+    run = Run(None, Config(), 0, {}, CPU, progress=False)
+    for _ in run.epochs(2):
+        run.descend(optimizers[0], {"a": first[0] * 2, "b": first.sum()})  # a gradient of (3, 1)
+        run.descend(optimizers[1], {"c": second * 4})
+        run.note({"c": second}, images=1)
+        run.step(optimizers[1], {"c": second * 6})
+    norms = [row["gradient_norm"] for row in run.history]
+    assert norms == pytest.approx([(26**0.5 + 6) / 2] * 2)
+
+
+def test_descend_leaves_other_optimisers_alone() -> None:
+    first, second = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+    run = Run(None, Config(), 0, {}, CPU, progress=False)
+    run.descend(torch.optim.SGD([first], lr=0.5), {"product": first * second * 2})
+    assert (first.item(), second.item()) == (0, 1)
+    assert run.history == []
+    run.descend(torch.optim.SGD([second], lr=0.5), {"sum": second})  # its gradient of before is cleared
+    assert second.item() == 0.5
 
 
 def test_an_epoch_without_steps_is_an_error() -> None:

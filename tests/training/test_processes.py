@@ -1,0 +1,201 @@
+"""Training in two processes on the CPU, against the same training written by hand in one."""
+
+import copy
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from reid_lib.seeds import torch_generator
+from reid_lib.training.run import Run, TrainingError, initialise, pick_device, processes
+
+CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
+BATCHES = torch.randn(5, 8, 3, generator=torch_generator(0, "batches"))  # two processes leave the fifth out
+
+
+class Killed(Exception):
+    pass
+
+
+class Network(nn.Module):
+    """Batch statistics, which each process has of its own batches; a layer in the network's channels-last layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.conv, self.spare = nn.BatchNorm1d(3), nn.Conv2d(3, 2, (1, 2)), nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(torch.stack([self.norm(x), x], 2)[:, :, None]).square().sum((1, 2, 3))
+
+
+def batch_loss(network: nn.Module, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return network(batch + torch.randn(batch.shape, generator=generator)).mean()
+
+
+def start() -> tuple[nn.Module, torch.optim.Optimizer]:
+    network = initialise(Network, SEED, CPU)
+    return network, torch.optim.Adam(network.parameters(), lr=0.05)
+
+
+def train(folder: Path | None, kill: bool = False, poison: bool = False, uneven: bool = False) -> tuple[dict, list]:
+    """Train through `Run`; in epoch 1 all are killed, or one process has a NaN loss, or one more gradient than others.
+
+    The killed run's folder has the checkpoint of epoch 0.
+    """
+    network, optimizer = start()
+    run = Run(folder, {}, SEED, {"network": network, "optimizer": optimizer}, pick_device())
+    assert run.progress == (run.rank == 0)
+    for epoch in run.epochs(EPOCHS):
+        for step, batch in enumerate(run.batches(BATCHES)):
+            if kill and (epoch, step) == (1, 1):
+                raise Killed
+            odd = (epoch, step, run.rank) == (1, 1, 1)
+            loss = batch_loss(network, batch, run.generator) * (float("nan") if odd and poison else 1)
+            if odd and uneven:
+                loss = loss + network.spare.weight.sum()
+            run.step(optimizer, {"loss": loss}, images=len(batch))
+    return network.state_dict(), run.history
+
+
+def by_hand() -> tuple[dict, list[float]]:
+    """The same with two copies of the network in this process, whose gradients are averaged."""
+    (main, main_step), (other, other_step) = start(), start()
+    means = []
+    for epoch in range(EPOCHS):
+        draws, losses = (torch_generator(SEED, "epoch", epoch), torch_generator(SEED, "epoch", epoch, 1)), []
+        for pair in BATCHES[:4].split(2):
+            for network, batch, draw in zip((main, other), pair, draws, strict=True):
+                network.zero_grad()
+                losses.append(batch_loss(network, batch, draw))
+                losses[-1].backward()
+            for p, q in zip(main.parameters(), other.parameters(), strict=True):
+                if p.grad is not None:
+                    p.grad = q.grad = (p.grad + q.grad) / 2
+            main_step.step()
+            other_step.step()
+        means.append(torch.stack(losses).mean().item())
+        for buffer, from_main in zip(other.buffers(), main.buffers(), strict=True):
+            buffer.copy_(from_main)
+    return copy.deepcopy(main.state_dict()), means
+
+
+def one_process_of_two(folder: Path) -> None:
+    """What each process does; what it found goes into ``rank.pt``."""
+    written, save = [], torch.save
+    torch.save = lambda state, path: (written.append(str(path)), save(state, path))
+    state, history = train(folder / "whole")
+    torch.save = save
+    found = {"written": written, "state": state, "history": history, "device": str(pick_device())}
+    try:
+        train(folder / "killed", kill=True)
+    except Killed:
+        found["resumed"], _ = train(folder / "killed")
+    for name in ("poison", "uneven"):
+        try:
+            train(folder / name, **{name: True})
+        except TrainingError as error:
+            found[name] = str(error)
+    rank = processes().process_index
+    torch.save(found, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes have run `one_process_of_two`."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", __file__, str(folder)],
+            env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
+            cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], "\n".join(errors)
+    assert "train:" in errors[0]  # the main process alone shows progress
+    assert "train:" not in errors[1]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> list[dict]:
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def same(a: dict, b: dict) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_two_processes_go_down_the_mean_of_their_gradients(found: list[dict]) -> None:
+    weights, losses = by_hand()
+    torch.testing.assert_close(found[0]["state"], weights)
+    assert [row["loss"] for row in found[0]["history"]] == pytest.approx(losses)
+    assert not same(weights, start()[0].state_dict())
+
+
+def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> None:
+    assert same(found[0]["state"], found[1]["state"])
+    assert [f["device"] for f in found] == ["cpu", "cpu"]
+
+
+def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
+    assert [len(f["written"]) for f in found] == [EPOCHS, 0]
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+    state = torch.load(folder / "whole" / "last.pt", weights_only=True)
+    assert same(state["parts"]["network"], found[0]["state"])
+
+
+def test_a_killed_run_of_two_ends_as_an_undisturbed_one(found: list[dict]) -> None:
+    assert all(same(f["resumed"], found[0]["state"]) for f in found)
+
+
+def test_a_loss_that_is_nan_in_one_process_stops_both(found: list[dict]) -> None:
+    assert found[0]["poison"] == found[1]["poison"]
+    assert "in epoch 1, step 1: loss = nan, gradient_norm = nan; the checkpoint of epoch 0" in found[0]["poison"]
+
+
+def test_a_gradient_in_one_process_only_stops_both(found: list[dict]) -> None:
+    assert found[0]["uneven"] == found[1]["uneven"]
+    assert "epoch 1 a parameter had a gradient in some processes only" in found[0]["uneven"]
+
+
+def test_a_process_on_its_own_loads_what_two_have_finished(
+    found: list[dict], folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    weights, history = train(folder / "whole")
+    assert same(weights, found[0]["state"])
+    assert history == found[0]["history"]
+    assert "a run of 2 process(es), this is one of 1: loaded as it is" in capsys.readouterr().err
+
+
+def test_a_process_on_its_own_does_not_go_on_with_it(folder: Path, found: list[dict]) -> None:
+    with pytest.raises(TrainingError, match=r"a run of 2 process\(es\), this is one of 1: start as many"):
+        train(folder / "poison")
+
+
+def test_a_process_on_its_own_makes_no_group(tmp_path: Path) -> None:
+    train(tmp_path)
+    assert processes() is None
+    assert not torch.distributed.is_initialized()
+
+
+if __name__ == "__main__":
+    one_process_of_two(Path(sys.argv[1]))
