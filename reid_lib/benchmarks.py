@@ -6,7 +6,9 @@ as JPEGs to a temporary folder.
 """
 
 import argparse
+import contextlib
 import copy
+import io
 import multiprocessing
 import os
 import tempfile
@@ -30,8 +32,9 @@ from reid_lib.evaluation.directions import canonical_correlation
 from reid_lib.evaluation.ranking import rank_metrics
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
 from reid_lib.seeds import numpy_generator, torch_generator
+from reid_lib.training import lrar
 from reid_lib.training.baseline import Baseline, BaselineConfig, build_backbone, train
-from reid_lib.training.run import initialise, pick_device
+from reid_lib.training.run import Run, initialise, pick_device
 from reid_lib.training.vpfa import _ROWS, VectorPanning
 
 VPFA_SPEED = 4_424_371.31  # samples per second in VPFA, Section 5.4, which names neither device nor precision
@@ -160,25 +163,104 @@ def baseline() -> list[Measurement]:
 
 
 def _bare_images_per_second(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> float:
-    n = config.p * config.k
-    model = initialise(lambda: Baseline(build_backbone(config, size), 100), 0, device)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    inputs = torch.rand(n, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(config.p, device=device).repeat_interleave(config.k)
+    step = _baseline_step(config, size, device)
+    step.bare(3)
+    return 20 * step.images / seconds(lambda: step.bare(20), repeat=3, clock=time.perf_counter)
 
-    def steps(count: int = 20) -> None:
+
+@dataclass(frozen=True)
+class _Step:
+    """A step of a loop on ready inputs, of ``images`` images: ``terms`` gives its losses."""
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    images: int
+    terms: Callable[[], dict[str, torch.Tensor]]
+    device: torch.device
+
+    def bare(self, count: int) -> None:
+        """Take ``count`` steps in plain PyTorch."""
         for _ in range(count):
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                features, logits = model(inputs)
-            loss = identity_loss(logits, labels) + batch_hard_triplet_loss(features, labels, config.margin)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        if device.type == "cuda":
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                terms = self.terms()
+            self.optimizer.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            self.optimizer.step()
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    steps(3)
-    return 20 * n / seconds(steps, repeat=3, clock=time.perf_counter)
+
+def _baseline_step(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> _Step:
+    model = initialise(lambda: Baseline(build_backbone(config, size), 100), 0, device)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    inputs, labels = _inputs(config, size, device)
+
+    def terms() -> dict[str, torch.Tensor]:
+        features, logits = model(inputs)
+        return {
+            "identity": identity_loss(logits, labels),
+            "triplet": batch_hard_triplet_loss(features, labels, config.margin),
+        }
+
+    return _Step(model, optimizer, len(inputs), terms, device)
+
+
+def _lrar_step(config: lrar.LRARConfig, size: tuple[int, int], device: torch.device) -> _Step:
+    """A step of the last phase, in which all stages have masks."""
+    network = initialise(lambda: lrar.build_network(config, size, 100), 0, device)
+    network.introduce_masks(*lrar.masked_stages(config, config.epochs - 1))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    inputs, labels = _inputs(config, size, device)
+    rates = lrar.batch_rates(config, torch_generator(0, "lrar step"))
+    levels = lrar.level_of(rates, config.rates).to(device)
+    return _Step(network, optimizer, len(inputs), lambda: lrar.losses(network, config, inputs, levels, labels), device)
+
+
+def _inputs(
+    config: BaselineConfig | lrar.LRARConfig, size: tuple[int, int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images (p k, 3, H, W) and their labels (p k,)."""
+    inputs = torch.rand(config.p * config.k, 3, *size, generator=torch_generator(0, "inputs")).to(device)
+    labels = torch.arange(config.p, device=device).repeat_interleave(config.k)
+    return inputs.contiguous(memory_format=torch.channels_last), labels
+
+
+def engine() -> list[Measurement]:
+    """What `training.run.Run` adds to a step: notes, guard, gradient norm, progress bars, a checkpoint per epoch.
+
+    An epoch is 40 steps, as of the baseline on synth (37), or 200 on CUDA, as on Market-1501.
+    """
+    cuda = torch.cuda.is_available()
+    profile, size = ("paper", (256, 128)) if cuda else ("demo", (128, 64))
+    device = torch.device("cuda" if cuda else "cpu")
+    steps = {
+        "baseline": _baseline_step(BaselineConfig.for_profile(profile), size, device),
+        "LRAR": _lrar_step(lrar.LRARConfig.for_profile(profile), size, device),
+    }
+    what, count = f"{profile} profile: what Run adds to bare steps", 200 if cuda else 40
+    return [_overhead(f"{name}, {what}", step, count) for name, step in steps.items()]
+
+
+def _overhead(what: str, step: _Step, count: int, repeat: int = 3) -> Measurement:
+    """Measure epochs of ``count`` steps in turn with as many bare steps, so that what else runs meets both."""
+    clock = time.perf_counter if step.device.type == "cuda" else time.process_time
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):  # the progress bars
+        run = Run(folder, {}, 0, {"network": step.network, "optimizer": step.optimizer}, step.device)
+        epochs = run.epochs(repeat + 2)
+        next(epochs)
+
+        def epoch() -> None:
+            for _ in run.batches(range(count)):
+                with run.autocast():
+                    terms = step.terms()
+                run.step(step.optimizer, terms, step.images)
+            next(epochs)  # ends this one
+
+        epoch()
+        pairs = [(seconds(lambda: step.bare(count), clock=clock), seconds(epoch, clock=clock)) for _ in range(repeat)]
+    bare, ours = map(min, zip(*pairs, strict=True))
+    detail = f"{1000 * ours / count:.2f} of {1000 * bare / count:.2f} ms a step on {step.device.type}"
+    return _at_most(what, 100 * (ours / bare - 1), "%", 5, detail)
 
 
 def _at_least(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
@@ -320,6 +402,7 @@ BENCHMARKS = {
     "image_store": image_store,
     "synth": synth,
     "baseline": baseline,
+    "engine": engine,
     "cca": cca,
     "vpfa": vpfa,
 }

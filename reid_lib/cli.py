@@ -490,7 +490,7 @@ COMMANDS = {
         "Train a method as its notebook does, into the folder where the notebook finds it: in several processes or on "
         "several GPUs, which a notebook cannot.\n\n"
         "Examples:\n\nreid-lib train lrar --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2\n\n"
-        "accelerate launch --num_processes 2 -m reid_lib train lrar --profile paper --set epochs=60",
+        "accelerate launch --multi_gpu --num_processes 2 -m reid_lib train lrar --profile paper",
     ),
     "features": (
         Features,

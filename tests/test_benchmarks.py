@@ -5,9 +5,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from reid_lib import benchmarks
 from reid_lib.benchmarks import BENCHMARKS, Measurement
+from reid_lib.training.run import initialise
 from reid_lib.training.vpfa import VectorPanning
 
 
@@ -21,7 +23,7 @@ def test_the_help_names_every_benchmark(monkeypatch: pytest.MonkeyPatch, capsys:
         _main(monkeypatch, "--help")
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
-    assert {"ranking", "image_store", "synth", "baseline", "cca", "vpfa"} <= BENCHMARKS.keys()
+    assert {"ranking", "image_store", "synth", "baseline", "engine", "cca", "vpfa"} <= BENCHMARKS.keys()
     for name, benchmark in BENCHMARKS.items():
         assert benchmark is getattr(benchmarks, name)
         assert benchmark.__doc__
@@ -96,6 +98,28 @@ def test_vpfa_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(fitted[1].history_[0]) == 4
         assert "scaled" in fit.what
         assert fit.value == pytest.approx(120 / 3 * sum(row["seconds"] for row in fitted[1].history_[0][1:]))
+
+
+def test_overhead_takes_the_same_steps_both_ways() -> None:
+    asked = []
+
+    def new_step() -> benchmarks._Step:
+        network = initialise(lambda: torch.nn.Linear(3, 1), 0, torch.device("cpu"))
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+
+        def terms() -> dict[str, torch.Tensor]:
+            asked.append(torch.is_autocast_enabled("cpu"))
+            return {"a": network.weight.square().sum(), "b": (network.bias - 1).square().sum()}
+
+        return benchmarks._Step(network, optimizer, 1, terms, torch.device("cpu"))
+
+    measured, bare = new_step(), new_step()
+    line = benchmarks._overhead("small", measured, count=3, repeat=2)
+    assert len(asked) == 3 * (1 + 2 + 2)
+    assert all(asked)
+    assert np.isfinite(line.value)
+    bare.bare(15)
+    assert torch.equal(bare.network.weight, measured.network.weight)
 
 
 def test_the_papers_module_has_24_14_million_parameters() -> None:

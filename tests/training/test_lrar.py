@@ -257,7 +257,7 @@ def test_ablations(
     matcher = train(replace(SMOKE, **changes), people, folder=tmp_path, progress=False)
     assert (matcher.network.masked, len(matcher.network.masks), matcher.network.parts) == (masks, masks, parts)
     history = pd.read_csv(next(tmp_path.glob("*/history.csv")))
-    assert history.columns.tolist() == ["epoch", *terms, "seconds", "images_per_second"]
+    assert history.columns.tolist() == ["epoch", *terms, "gradient_norm", "seconds", "images_per_second"]
     scores = evaluate(matcher, mlr.trials(people, n=2), progress=False)
     assert scores.per_trial["rank20"].between(0, 100).all()
     images, rates = pictures(2), torch.tensor([4, 4])
