@@ -214,14 +214,14 @@ class PerRateMatcher:
         return distances
 
 
-def build_backbone(config: BaselineConfig, size: tuple[int, int]) -> nn.Module:
-    """Build the backbone of a configuration for images of ``size`` (H, W).
+def build_backbone(config: BaselineConfig, size: tuple[int, int], last_stride: int = 1) -> nn.Module:
+    """Build the backbone of a configuration for images of ``size`` (H, W); ``last_stride`` is that of "resnet50".
 
     Raises:
         ValueError: unknown network, or other weights for "tiny" than "none" and "synth".
     """
     if config.network == "resnet50" and config.weights != "synth":
-        backbone = resnet50(last_stride=1, weights=config.weights)
+        backbone = resnet50(last_stride=last_stride, weights=config.weights)
     elif config.network == "tiny" and config.weights in ("none", "synth"):
         backbone = tiny(width=config.width)
         if config.weights == "synth":
