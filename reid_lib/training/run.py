@@ -155,8 +155,9 @@ class Run:
         progress: bool = True,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        together = processes()
-        self.rank, self.world = (together.process_index, together.num_processes) if together else (0, 1)
+        self._together = processes()
+        alone = self._together is None
+        self.rank, self.world = (0, 1) if alone else (self._together.process_index, self._together.num_processes)
         self.config, self.seed, self.parts, self.device = _plain(config), seed, parts, device
         self.progress = progress and self.rank == 0
         self.history: list[dict[str, float]] = []
@@ -294,8 +295,8 @@ class Run:
                 torch.distributed.broadcast(buffer, 0)
         if self.folder and self.rank == 0:
             self._write()
-        if self.world > 1:
-            torch.distributed.barrier()
+        if self._together:
+            self._together.wait_for_everyone()
 
     def _write(self) -> None:
         state = {
