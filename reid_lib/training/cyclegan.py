@@ -36,7 +36,8 @@ class CycleGANConfig:
         buffer: generated images kept for each discriminator.
         batch: HR images, and LR images, in a batch.
         learning_rate: of Adam, of generators and discriminators.
-        epochs: length of the training; an epoch shows as many images as the larger of the two sets has.
+        epochs: length of the training.
+        steps: steps in an epoch; None: as many as show every image of the larger set once.
         constant: epochs before the learning rate falls, linearly, to zero.
 
     Raises:
@@ -53,15 +54,16 @@ class CycleGANConfig:
     batch: int = 1  # 4
     learning_rate: float = 2e-4  # 4
     epochs: int = 200  # 4
+    steps: int | None = None
     constant: int = 100  # 4
 
     def __post_init__(self) -> None:
         if not self.rates or min(self.rates) < 2:
             raise ValueError(f"rates must be integers >= 2, at least one: LR images alone; found {self.rates}")
-        if min(self.width, self.buffer, self.batch) < 1 or self.blocks < 0:
+        if min(self.width, self.buffer, self.batch, 1 if self.steps is None else self.steps) < 1 or self.blocks < 0:
             raise ValueError(
-                "width, buffer and batch must be at least 1, blocks at least 0, found "
-                f"{self.width}, {self.buffer}, {self.batch} and {self.blocks}"
+                "width, buffer, batch and steps must be at least 1, blocks at least 0, found "
+                f"{self.width}, {self.buffer}, {self.batch}, {self.steps} and {self.blocks}"
             )
         if min(self.cycle_weight, self.identity_weight) < 0:
             raise ValueError(f"weights must be >= 0, found {self.cycle_weight} and {self.identity_weight}")
@@ -77,7 +79,15 @@ class CycleGANConfig:
         """
         small = {
             "smoke": {"width": 4, "blocks": 1, "batch": 8, "epochs": 2, "constant": 1},
-            "demo": {"width": 16, "blocks": 2, "batch": 4, "learning_rate": 1e-3, "epochs": 1, "constant": 1},
+            "demo": {
+                "width": 16,
+                "blocks": 2,
+                "batch": 4,
+                "learning_rate": 1e-3,
+                "epochs": 2,
+                "constant": 1,
+                "steps": 200,
+            },
             "paper": {},
         }
         if profile not in small:
@@ -185,13 +195,13 @@ def train(
     g_step = torch.optim.Adam(of_generators, config.learning_rate, betas=BETAS)
     d_step = torch.optim.Adam([*network.d_hr.parameters(), *network.d_lr.parameters()], config.learning_rate, BETAS)
     schedules = [LambdaLR(step, lambda epoch: learning_rate_factor(config, epoch)) for step in (g_step, d_step)]
-    buffers = [ImageBuffer(config.buffer, device) for _ in range(2)]
+    hr_buffer, lr_buffer = ImageBuffer(config.buffer, device), ImageBuffer(config.buffer, device)
     if folder is not None:
         people = sorted(set(rows["pid"].tolist()))  # another partition of the same images has the same fingerprint
         folder = run_folder(folder, f"cyclegan-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
     parts = {"network": network, "generators": g_step, "discriminators": d_step}
+    parts |= {"hr_buffer": hr_buffer, "lr_buffer": lr_buffer}
     parts |= {f"schedule{n}": schedule for n, schedule in enumerate(schedules)}
-    parts |= {f"buffer{n}": buffer for n, buffer in enumerate(buffers)}
     run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
 
     def read(numbers: np.ndarray, rates: tuple[int, ...]) -> torch.Tensor:
@@ -201,21 +211,20 @@ def train(
 
     for epoch in run.epochs(config.epochs):
         network.train()
-        for hr_numbers, lr_numbers in run.batches(unpaired_batches(hr_rows, lr_rows, config.batch, seed, epoch)):
+        for hr_numbers, lr_numbers in run.batches(
+            unpaired_batches(hr_rows, lr_rows, config.batch, seed, epoch, config.steps)
+        ):
             hr, lr = read(hr_numbers, (1,)), read(lr_numbers, (1,) if is_genuine.any() else config.rates)
             terms, fake_hr, fake_lr = generator_terms(network, config, lr, hr)
             g_step.zero_grad(set_to_none=True)
             sum(terms.values()).backward(inputs=of_generators)
             g_step.step()
-            shown_hr, shown_lr = (
-                b.exchange(x, run.generator) for b, x in zip(buffers, (fake_hr, fake_lr), strict=True)
-            )
-            judged = discriminator_loss(network.d_hr(hr), network.d_hr(shown_hr))
-            judged = judged + discriminator_loss(network.d_lr(lr), network.d_lr(shown_lr))
+            old_lr, old_hr = lr_buffer.exchange(fake_lr, run.generator), hr_buffer.exchange(fake_hr, run.generator)
+            judged = discriminator_terms(network, lr, hr, old_lr, old_hr)
             d_step.zero_grad(set_to_none=True)
-            judged.backward()
+            sum(judged.values()).backward()
             d_step.step()
-            run.note({**terms, "discriminators": judged}, images=len(hr) + len(lr))
+            run.note(terms | judged, images=len(hr) + len(lr))
         for schedule in schedules:
             schedule.step()
     return CycleGANRecoverer(network, device, split)
@@ -242,14 +251,25 @@ def generator_terms(
     return terms, fake_hr, fake_lr
 
 
+def discriminator_terms(
+    network: CycleGAN, lr: torch.Tensor, hr: torch.Tensor, fake_lr: torch.Tensor, fake_hr: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return the losses of both discriminators on real and generated images (N, 3, H, W)."""
+    return {
+        "discriminator_hr": discriminator_loss(network.d_hr(hr), network.d_hr(fake_hr)),
+        "discriminator_lr": discriminator_loss(network.d_lr(lr), network.d_lr(fake_lr)),
+    }
+
+
 def unpaired_batches(
-    hr: np.ndarray, lr: np.ndarray, batch: int, seed: int, epoch: int
+    hr: np.ndarray, lr: np.ndarray, batch: int, seed: int, epoch: int, steps: int | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return one epoch of pairs of batches, (batch,) of ``hr`` and (batch,) of ``lr``, shuffled independently.
 
-    There are as many as the longer of the two fills, at least one; the shorter goes round again, shuffled anew.
+    There are ``steps``, or as many as the longer of the two fills, at least one. What is shown to its end goes round
+    again, shuffled anew.
     """
-    draw, steps = numpy_generator(seed, "unpaired", epoch), max(1, max(len(hr), len(lr)) // batch)
+    draw, steps = numpy_generator(seed, "unpaired", epoch), steps or max(1, max(len(hr), len(lr)) // batch)
 
     def shuffled(numbers: np.ndarray) -> np.ndarray:
         rounds = -(-steps * batch // len(numbers))

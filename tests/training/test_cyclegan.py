@@ -70,7 +70,7 @@ def test_defaults_are_the_papers_and_profiles_change_sizes_only() -> None:
     assert paper == CycleGANConfig()
     weights = (paper.cycle_weight, paper.cycle_weight * paper.identity_weight)
     assert (*weights, paper.batch, paper.buffer, paper.learning_rate) == (10, 5, 1, 50, 2e-4)
-    sizes = {"width", "blocks", "batch", "learning_rate", "epochs", "constant"}
+    sizes = {"width", "blocks", "batch", "learning_rate", "epochs", "constant", "steps"}
     for profile in ("smoke", "demo"):
         config = CycleGANConfig.for_profile(profile)
         assert {f.name for f in fields(config) if getattr(config, f.name) != getattr(paper, f.name)} <= sizes
@@ -90,9 +90,10 @@ def test_the_learning_rate_falls_to_zero() -> None:
     [
         ({"rates": ()}, "rates must be integers >= 2"),
         ({"rates": (1, 2)}, r"LR images alone; found \(1, 2\)"),
-        ({"width": 0}, "width, buffer and batch must be at least 1"),
-        ({"buffer": 0}, "width, buffer and batch must be at least 1"),
-        ({"batch": 0}, "width, buffer and batch must be at least 1"),
+        ({"width": 0}, "width, buffer, batch and steps must be at least 1"),
+        ({"buffer": 0}, "width, buffer, batch and steps must be at least 1"),
+        ({"batch": 0}, "width, buffer, batch and steps must be at least 1"),
+        ({"steps": 0}, "width, buffer, batch and steps must be at least 1"),
         ({"blocks": -1}, "blocks at least 0"),
         ({"cycle_weight": -1.0}, "weights must be >= 0, found -1.0 and 0.5"),
         ({"constant": 4}, "constant must lie between 0 and epochs=3, found 4"),
@@ -126,6 +127,32 @@ def test_the_generators_loss_is_the_papers() -> None:
     assert terms["identity"].item() == pytest.approx(7 * 0.3 * identity.item())
 
 
+def test_each_discriminator_judges_its_own_images(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, judged = [], []
+    terms_of_g, terms_of_d = cyclegan.generator_terms, cyclegan.discriminator_terms
+
+    def generators(network, config, lr, hr):
+        terms, fake_hr, fake_lr = terms_of_g(network, config, lr, hr)
+        made.append((lr, hr, fake_lr.detach(), fake_hr.detach()))
+        return terms, fake_hr, fake_lr
+
+    def discriminators(network, *images):
+        terms = terms_of_d(network, *images)
+        lr, hr, fake_lr, fake_hr = images
+        slow = (network.d_hr(hr) - 1).square().mean() / 2 + network.d_hr(fake_hr).square().mean() / 2
+        assert terms["discriminator_hr"].item() == pytest.approx(slow.item())
+        slow = (network.d_lr(lr) - 1).square().mean() / 2 + network.d_lr(fake_lr).square().mean() / 2
+        assert terms["discriminator_lr"].item() == pytest.approx(slow.item())
+        judged.append(images)
+        return terms
+
+    monkeypatch.setattr(cyclegan, "generator_terms", generators)
+    monkeypatch.setattr(cyclegan, "discriminator_terms", discriminators)
+    train(replace(SMOKE, epochs=1, constant=1, buffer=16), people, progress=False)  # the buffers never fill
+    assert len(judged) == 4
+    assert all(torch.equal(a, b) for step in zip(made, judged, strict=True) for a, b in zip(*step, strict=True))
+
+
 def test_batches_are_unpaired_and_show_every_image() -> None:
     hr, lr = np.arange(12), np.arange(100, 105)
     batches = unpaired_batches(hr, lr, 4, seed=0, epoch=0)
@@ -140,6 +167,8 @@ def test_batches_are_unpaired_and_show_every_image() -> None:
     assert len(same_set) == 1
     assert not np.array_equal(*same_set[0])
     assert [len(a) for a, _ in unpaired_batches(hr, lr, 50, 0, 0)] == [50]  # fewer images than a batch
+    assert [len(a) for a, _ in unpaired_batches(hr, lr, 4, 0, 0, steps=5)] == [4] * 5
+    assert [len(a) for a, _ in unpaired_batches(hr, lr, 4, 0, 0, steps=2)] == [4] * 2
 
 
 def test_the_buffer_by_hand() -> None:
@@ -220,7 +249,8 @@ def test_a_finished_run_is_used_again(people: ReIDDataset, tmp_path: Path) -> No
     assert (folder / "last.pt").stat().st_mtime_ns == stamp
     history = pd.read_csv(folder / "history.csv")
     assert history.columns.tolist() == [
-        "epoch", "adversarial", "cycle", "identity", "discriminators", "seconds", "images_per_second"
+        "epoch", "adversarial", "cycle", "identity", "discriminator_hr", "discriminator_lr", "seconds",
+        "images_per_second"
     ]  # fmt: skip
     train(replace(SMOKE, cycle_weight=5.0), people, folder=tmp_path, progress=False)
     assert len(list(tmp_path.iterdir())) == 2
