@@ -38,7 +38,9 @@ METRICS = {
     "ssim": "SSIM",
     "psnr": "PSNR (dB)",
     "lpips": "LPIPS",
+    "lpips_squeeze": "LPIPS (SqueezeNet)",
 }
+NOT_AVAILABLE = "not available"  # LPIPS without AlexNet's weights, in a line with other measured numbers
 # "63.6", "40.0 [38.5, 41.5]", "-3.6 lower"
 _NUMERIC = re.compile(r"[+-]?\d[\d.,]*( \[.*\])?( (agrees|higher|lower|no interval))?")
 PROFILE_NOTES = {
@@ -128,13 +130,15 @@ def wide(comparison: Comparison) -> pd.DataFrame:
     """For reading: one line per method and setting; per metric published, measured and difference."""
     frame = comparison.frame
     printed = set(frame.dropna(subset=["published"]).metric)
-    lines = {}
+    lines, known = {}, {(row.method, row.setting) for row in frame.dropna(subset=["measured"]).itertuples()}
     for row in frame.itertuples():
         name = ", ".join(part for part in (row.method, row.setting) if part)
         line, metric = lines.setdefault(name, {"method": name}), METRICS.get(row.metric, row.metric)
         if row.metric in printed:
             line[f"{metric} published"] = number(row.published, row.metric)
-        line[f"{metric} measured"] = with_interval(row.measured, row.low, row.high, row.metric)
+        measured = with_interval(row.measured, row.low, row.high, row.metric)
+        without = row.metric == "lpips" and (row.method, row.setting) in known
+        line[f"{metric} measured"] = measured or (NOT_AVAILABLE if without else "")
         if comparison.same_data and row.metric in printed:
             sign = "" if pd.isna(row.difference) else f"{row.difference:+.1f}"
             line[f"{metric} difference"] = f"{sign} {row.verdict}".strip() if sign else ""
@@ -147,6 +151,9 @@ def measured_table(rows: pd.DataFrame) -> pd.DataFrame:
     for row in results.merge_seeds(rows).itertuples():
         line = lines.setdefault((row.method, row.setting), {"method": row.method, "setting": row.setting})
         line[METRICS.get(row.metric, row.metric)] = with_interval(row.value, row.low, row.high, row.metric)
+    for row in rows[(rows.metric == "lpips") & rows.value.isna()].itertuples():
+        if (row.method, row.setting) in lines:
+            lines[row.method, row.setting].setdefault(METRICS["lpips"], NOT_AVAILABLE)
     table = pd.DataFrame(list(lines.values())).fillna("")
     return table.drop(columns="setting") if len(table) and (table.setting == "").all() else table
 

@@ -161,3 +161,25 @@ def test_a_published_number_without_a_data_set_stands_beside_the_measured_one():
     assert line["inference_samples_per_second published"] == "4,424,371"
     assert line["inference_samples_per_second measured"] == "1,000"
     assert line["parameters_million published"] == "24.1"
+
+
+def test_lpips_without_weights_is_not_available():
+    quality = artefacts.find("CAD-Net Table 2")
+    seen = "seen r in {2,3,4}"
+    rows = pd.DataFrame(
+        [
+            {"method": method, "metric": metric, "value": value}
+            for method, lpips in (("CycleGAN", None), ("CAD-Net", 0.2))
+            for metric, value in (("psnr", 14.0), ("lpips", lpips), ("lpips_squeeze", 0.3))
+        ]
+    ).assign(paper="cadnet", artefact="Table 2", dataset="synth", setting=seen, profile="demo")
+    rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
+    table = tables.measured_table(rows).set_index("method")
+    assert table.LPIPS.to_dict() == {"CycleGAN": "not available", "CAD-Net": "0.2"}
+    assert table["LPIPS (SqueezeNet)"].tolist() == ["0.3", "0.3"]
+    wide = tables.wide(tables.compare(quality, rows)).set_index("method")
+    assert wide.loc[f"CycleGAN, {seen}", ["LPIPS published", "LPIPS measured"]].tolist() == ["0.31", "not available"]
+    assert wide.loc[f"CAD-Net, {seen}", "LPIPS measured"] == "0.2"
+    assert wide.loc[f"SING, {seen}", ["PSNR (dB) measured", "LPIPS measured"]].tolist() == ["", ""]
+    alone = tables.measured_table(rows[rows.metric == "lpips"])
+    assert alone.method.tolist() == ["CAD-Net"]

@@ -1,0 +1,95 @@
+"""Recovered images: re-ID on them, and how near they are to the truth (CAD-Net, Section 4.5; INTACT, Section 4.3)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pandas as pd
+import torch
+
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.mlr import Trial
+from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation.image_quality import LPIPS, per_image
+from reid_lib.evaluation.ranking import Matcher, check_trials, different_queries
+
+
+class Recoverer(Protocol):
+    """What makes HR images of LR ones.
+
+    Attributes:
+        device: where its images go.
+        split: the split on whose training identities it was trained; None: on no identity of the data set.
+    """
+
+    device: torch.device
+    split: int | None
+
+    def recover(self, images: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (n, 3, H, W) to recovered HR images, uint8 (n, 3, H, W)."""
+        ...
+
+
+class RecoveredMatcher:
+    """The Matcher that recovers a query's image and then matches as another Matcher does with an HR query.
+
+    Every query is recovered, an HR one too: nobody tells its rate. Gallery images are HR and are taken as they are.
+
+    Args:
+        matcher: the re-ID method.
+        recoverer: makes HR images of queries.
+
+    Raises:
+        ValueError: both were trained, on different splits: one has seen the other's test identities.
+    """
+
+    def __init__(self, matcher: Matcher, recoverer: Recoverer) -> None:
+        splits = {split for split in (getattr(matcher, "split", None), recoverer.split) if split is not None}
+        if len(splits) > 1:
+            raise ValueError(
+                f"matcher and recoverer were trained on splits {sorted(splits)}: train both on one split, each has "
+                "seen test identities of the other"
+            )
+        self.matcher, self.recoverer, self.split = matcher, recoverer, next(iter(splits), None)
+        self.device = getattr(matcher, "device", torch.device("cpu"))
+        self.embed_gallery, self.distance = matcher.embed_gallery, matcher.distance
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        """Recover uint8 images (n, 3, H, W) and embed them as HR queries; ``rates`` are not looked at."""
+        recovered = self.recoverer.recover(images.to(self.recoverer.device)).to(self.device)
+        return self.matcher.embed_query(recovered, torch.ones_like(rates))
+
+
+def recovery_quality(
+    recoverer: Recoverer,
+    trials: Sequence[Trial],
+    lpips: LPIPS | None = None,
+    *,
+    kernel: str = "bicubic",
+    batch: int = 64,
+) -> pd.DataFrame:
+    """Down-sample the queries of trials, recover them, and compare them with the HR images that they were.
+
+    Args:
+        recoverer: the method.
+        trials: trials of one data set.
+        lpips: from `image_quality.load_lpips`; None leaves LPIPS out.
+        kernel: down-sampling kernel.
+        batch: images at a time.
+
+    Returns:
+        `image_quality.per_image` of each different query, with its image number ``row`` and ``rate`` before it.
+
+    Raises:
+        ValueError: no trial, trials of several data sets or of another split than the recoverer's, genuine LR images.
+    """
+    check_trials(trials, recoverer.split)
+    dataset, queries = trials[0].dataset, different_queries(trials)
+    if dataset.genuine_lr_camid is not None:
+        raise ValueError(f"{dataset.name} has genuine LR queries: there is no HR image to compare a recovered one with")
+    store, parts = open_store(dataset), []
+    for start in range(0, len(queries), batch):
+        chosen = queries[start : start + batch]
+        truth = store.batch(chosen["row"].to_numpy()).to(recoverer.device)
+        recovered = recoverer.recover(degrade(truth, torch.from_numpy(chosen["rate"].to_numpy(copy=True)), kernel))
+        parts.append(per_image(recovered, truth, lpips, batch))
+    return queries.join(pd.concat(parts, ignore_index=True))

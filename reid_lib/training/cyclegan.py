@@ -1,0 +1,288 @@
+"""CycleGAN (Zhu et al., ICCV 2017) between LR and HR images: a competitor in CAD-Net's Table 2 (Section 4.5).
+
+Its generator G recovers HR images; re-ID on them is `evaluation.recovery.RecoveredMatcher`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.records import ReIDDataset
+from reid_lib.datasets.resolution import degrade
+from reid_lib.datasets.sampling import augment, draw_rates
+from reid_lib.losses.cyclegan import cycle_consistency_loss, discriminator_loss, generator_loss, identity_mapping_loss
+from reid_lib.networks.cyclegan import SMALLEST, CycleGAN
+from reid_lib.seeds import numpy_generator
+from reid_lib.training.run import Run, initialise, pick_device, run_folder
+
+BETAS = (0.5, 0.999)  # of Adam; not in the paper, of the authors' code
+
+
+@dataclass(frozen=True)
+class CycleGANConfig:
+    """Settings of CycleGAN; the defaults are its paper's (section numbers are of it, not of CAD-Net).
+
+    Attributes:
+        width: channels of each network's first convolution.
+        blocks: residual blocks of a generator.
+        rates: down-sampling rates of the LR images, drawn per image.
+        kernel: down-sampling kernel.
+        cycle_weight: lambda, weight of Eq. 2.
+        identity_weight: weight of the identity mapping loss, in units of ``cycle_weight``.
+        buffer: generated images kept for each discriminator.
+        batch: HR images, and LR images, in a batch.
+        learning_rate: of Adam, of generators and discriminators.
+        epochs: length of the training.
+        steps: steps in an epoch; None: as many as show every image of the larger set once.
+        constant: epochs before the learning rate falls, linearly, to zero.
+
+    Raises:
+        ValueError: a value that is out of place; the message says what was expected.
+    """
+
+    width: int = 64  # 7.2
+    blocks: int = 6  # 7.2, "6 residual blocks for 128 x 128 training images"
+    rates: tuple[int, ...] = (2, 3, 4)  # CAD-Net, 4.5
+    kernel: str = "bicubic"  # not given
+    cycle_weight: float = 10.0  # 4
+    identity_weight: float = 0.5  # 5.2; on by default in the authors' code
+    buffer: int = 50  # 4
+    batch: int = 1  # 4
+    learning_rate: float = 2e-4  # 4
+    epochs: int = 200  # 4
+    steps: int | None = None
+    constant: int = 100  # 4
+
+    def __post_init__(self) -> None:
+        if not self.rates or min(self.rates) < 2:
+            raise ValueError(f"rates must be integers >= 2, at least one: LR images alone; found {self.rates}")
+        if min(self.width, self.buffer, self.batch, 1 if self.steps is None else self.steps) < 1 or self.blocks < 0:
+            raise ValueError(
+                "width, buffer, batch and steps must be at least 1, blocks at least 0, found "
+                f"{self.width}, {self.buffer}, {self.batch}, {self.steps} and {self.blocks}"
+            )
+        if min(self.cycle_weight, self.identity_weight) < 0:
+            raise ValueError(f"weights must be >= 0, found {self.cycle_weight} and {self.identity_weight}")
+        if not 0 <= self.constant <= self.epochs:
+            raise ValueError(f"constant must lie between 0 and epochs={self.epochs}, found {self.constant}")
+
+    @classmethod
+    def for_profile(cls, profile: str, **changes: object) -> "CycleGANConfig":
+        """Return the settings of a profile; a smaller one has smaller networks and fewer, larger batches.
+
+        Raises:
+            ValueError: unknown profile, or a change that is out of place.
+        """
+        small = {
+            "smoke": {"width": 4, "blocks": 1, "batch": 8, "epochs": 2, "constant": 1},
+            "demo": {
+                "width": 16,
+                "blocks": 2,
+                "batch": 4,
+                "learning_rate": 1e-3,
+                "epochs": 2,
+                "constant": 1,
+                "steps": 200,
+            },
+            "paper": {},
+        }
+        if profile not in small:
+            raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(small)}")
+        return cls(**{**small[profile], **changes})
+
+
+class ImageBuffer:
+    """Generated images of earlier steps, shown to a discriminator again (Section 4, after Shrivastava et al., 2017).
+
+    It is a part of the run, so a resumed training goes on with the images that were in it.
+
+    Args:
+        size: how many images it holds.
+        device: where they are.
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.size, self.device, self.images = size, device, []
+
+    def exchange(self, fresh: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return images (N, 3, H, W) for the discriminator: of each fresh one, itself or, half the time, an older one.
+
+        Until the buffer is full, all fresh images go in and come back; then a fresh one replaces the one given out.
+        """
+        shown = []
+        for image in fresh.detach():
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            elif torch.rand((), generator=generator) < 0.5:
+                place = int(torch.randint(self.size, (), generator=generator))
+                self.images[place], image = image.clone(), self.images[place]
+            shown.append(image)
+        return torch.stack(shown)
+
+    def state_dict(self) -> dict[str, list[torch.Tensor]]:
+        """Return the images."""
+        return {"images": self.images}
+
+    def load_state_dict(self, state: dict[str, list[torch.Tensor]]) -> None:
+        """Take the images of `state_dict`."""
+        self.images = [image.to(self.device) for image in state["images"]]
+
+
+class CycleGANRecoverer:
+    """A trained G.
+
+    Attributes:
+        network: the networks; G is ``network.g``.
+        device: where they are.
+        split: the split on whose training identities they were trained.
+    """
+
+    def __init__(self, network: CycleGAN, device: torch.device, split: int | None = None) -> None:
+        self.network, self.device, self.split = network.eval(), device, split
+
+    @torch.inference_mode()
+    def recover(self, images: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (n, 3, H, W), LR or HR, to recovered HR images, uint8 (n, 3, H, W) on ``device``."""
+        recovered = self.network.g(to_range(images.to(self.device)))
+        return ((recovered + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def train(
+    config: CycleGANConfig,
+    dataset: ReIDDataset,
+    *,
+    split: int = 0,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    device: torch.device | None = None,
+    progress: bool = True,
+) -> CycleGANRecoverer:
+    """Train CycleGAN on the training images of a split, unpaired, and return its generator from LR to HR.
+
+    HR images are the training images, LR images the same down-sampled, drawn independently. On a set with genuine LR
+    images these are the LR images, as they are, and all others the HR ones. Identities are not looked at. A finished
+    run in ``folder`` is loaded, an unfinished one goes on. Computed in float32: bfloat16 has fewer steps than the 256
+    grey levels of an image.
+
+    Args:
+        config: settings.
+        dataset: the data set; the networks work at its size.
+        split: number of the train/test split.
+        seed: seed of the start and of every draw.
+        folder: parent of the run's own folder; None keeps nothing.
+        device: None takes the CUDA device if there is one.
+        progress: whether to show progress bars.
+
+    Raises:
+        ValueError: images whose sides are no multiples of 4, or shorter than `networks.cyclegan.SMALLEST` pixels.
+        TrainingError: a loss that is not finite.
+    """
+    device, rows = device or pick_device(), dataset.part("train", split)
+    if min(dataset.size) < SMALLEST or any(side % 4 for side in dataset.size):
+        raise ValueError(
+            f"CycleGAN needs images whose sides are multiples of 4 and at least {SMALLEST} pixels, "
+            f"{dataset.name} has {dataset.size}"
+        )
+    is_genuine = (rows["camid"] == dataset.genuine_lr_camid).to_numpy()
+    hr_rows = rows.index[~is_genuine].to_numpy()
+    lr_rows = rows.index[is_genuine].to_numpy() if is_genuine.any() else hr_rows
+    network = initialise(lambda: CycleGAN(config.width, config.blocks), seed, device)
+    of_generators = [*network.g.parameters(), *network.f.parameters()]
+    g_step = torch.optim.Adam(of_generators, config.learning_rate, betas=BETAS)
+    d_step = torch.optim.Adam([*network.d_hr.parameters(), *network.d_lr.parameters()], config.learning_rate, BETAS)
+    schedules = [LambdaLR(step, lambda epoch: learning_rate_factor(config, epoch)) for step in (g_step, d_step)]
+    hr_buffer, lr_buffer = ImageBuffer(config.buffer, device), ImageBuffer(config.buffer, device)
+    if folder is not None:
+        people = sorted(set(rows["pid"].tolist()))  # another partition of the same images has the same fingerprint
+        folder = run_folder(folder, f"cyclegan-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
+    parts = {"network": network, "generators": g_step, "discriminators": d_step}
+    parts |= {"hr_buffer": hr_buffer, "lr_buffer": lr_buffer}
+    parts |= {f"schedule{n}": schedule for n, schedule in enumerate(schedules)}
+    run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
+
+    def read(numbers: np.ndarray, rates: tuple[int, ...]) -> torch.Tensor:
+        images = store.batch(numbers).to(device, non_blocking=True)
+        images = degrade(images, draw_rates(len(images), rates, run.generator), config.kernel)
+        return to_range(augment(images, run.generator, pad=0))
+
+    for epoch in run.epochs(config.epochs):
+        network.train()
+        for hr_numbers, lr_numbers in run.batches(
+            unpaired_batches(hr_rows, lr_rows, config.batch, seed, epoch, config.steps)
+        ):
+            hr, lr = read(hr_numbers, (1,)), read(lr_numbers, (1,) if is_genuine.any() else config.rates)
+            terms, fake_hr, fake_lr = generator_terms(network, config, lr, hr)
+            g_step.zero_grad(set_to_none=True)
+            sum(terms.values()).backward(inputs=of_generators)
+            g_step.step()
+            old_lr, old_hr = lr_buffer.exchange(fake_lr, run.generator), hr_buffer.exchange(fake_hr, run.generator)
+            judged = discriminator_terms(network, lr, hr, old_lr, old_hr)
+            d_step.zero_grad(set_to_none=True)
+            sum(judged.values()).backward()
+            d_step.step()
+            run.note(terms | judged, images=len(hr) + len(lr))
+        for schedule in schedules:
+            schedule.step()
+    return CycleGANRecoverer(network, device, split)
+
+
+def generator_terms(
+    network: CycleGAN, config: CycleGANConfig, lr: torch.Tensor, hr: torch.Tensor
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Return the weighted terms of the generators' loss (Eq. 3, Section 5.2), G(x) and F(y).
+
+    Args:
+        network: the networks.
+        config: its weights are taken.
+        lr, hr: images (N, 3, H, W) with values from -1 to 1.
+    """
+    fake_hr, fake_lr = network.g(lr), network.f(hr)
+    cycle = cycle_consistency_loss(network.f(fake_hr), lr, network.g(fake_lr), hr)
+    identity = identity_mapping_loss(network.g(hr), hr, network.f(lr), lr)
+    terms = {
+        "adversarial": generator_loss(network.d_hr(fake_hr)) + generator_loss(network.d_lr(fake_lr)),
+        "cycle": config.cycle_weight * cycle,
+        "identity": config.cycle_weight * config.identity_weight * identity,
+    }
+    return terms, fake_hr, fake_lr
+
+
+def discriminator_terms(
+    network: CycleGAN, lr: torch.Tensor, hr: torch.Tensor, fake_lr: torch.Tensor, fake_hr: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return the losses of both discriminators on real and generated images (N, 3, H, W)."""
+    return {
+        "discriminator_hr": discriminator_loss(network.d_hr(hr), network.d_hr(fake_hr)),
+        "discriminator_lr": discriminator_loss(network.d_lr(lr), network.d_lr(fake_lr)),
+    }
+
+
+def unpaired_batches(
+    hr: np.ndarray, lr: np.ndarray, batch: int, seed: int, epoch: int, steps: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return one epoch of pairs of batches, (batch,) of ``hr`` and (batch,) of ``lr``, shuffled independently.
+
+    There are ``steps``, or as many as the longer of the two fills, at least one. What is shown to its end goes round
+    again, shuffled anew.
+    """
+    draw, steps = numpy_generator(seed, "unpaired", epoch), steps or max(1, max(len(hr), len(lr)) // batch)
+
+    def shuffled(numbers: np.ndarray) -> np.ndarray:
+        rounds = -(-steps * batch // len(numbers))
+        return np.concatenate([draw.permutation(numbers) for _ in range(rounds)])[: steps * batch].reshape(steps, batch)
+
+    return list(zip(shuffled(hr), shuffled(lr), strict=True))
+
+
+def learning_rate_factor(config: CycleGANConfig, epoch: int) -> float:
+    """Return the factor on the learning rate in ``epoch``: 1, then on a line that is 0 after the last epoch."""
+    return min(1.0, (config.epochs - epoch) / (config.epochs - config.constant + 1))
+
+
+def to_range(images: torch.Tensor) -> torch.Tensor:
+    """Map uint8 images (N, 3, H, W) to channels-last floats from -1 to 1."""
+    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
