@@ -10,7 +10,7 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.image_quality import LPIPS, per_image
-from reid_lib.evaluation.ranking import Matcher, check_trials, different_queries
+from reid_lib.evaluation.ranking import Evaluation, Matcher, check_trials, different_queries, places_of, summarise
 
 
 class Recoverer(Protocol):
@@ -27,6 +27,23 @@ class Recoverer(Protocol):
     def recover(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (n, 3, H, W) to recovered HR images, uint8 (n, 3, H, W)."""
         ...
+
+
+class AsItIs:
+    """The recoverer that leaves an image as it is: a yardstick for those that do something.
+
+    Args:
+        device: where images go.
+    """
+
+    split = None
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def recover(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images."""
+        return images
 
 
 class RecoveredMatcher:
@@ -93,3 +110,26 @@ def recovery_quality(
         recovered = recoverer.recover(degrade(truth, torch.from_numpy(chosen["rate"].to_numpy(copy=True)), kernel))
         parts.append(per_image(recovered, truth, lpips, batch))
     return queries.join(pd.concat(parts, ignore_index=True))
+
+
+def with_quality(scores: Evaluation, trials: Sequence[Trial], quality: pd.DataFrame) -> Evaluation:
+    """Add the mean image quality of each trial's recovered queries to its scores.
+
+    Args:
+        scores: of ``trials``.
+        trials: those of ``scores`` and of ``quality``.
+        quality: from `recovery_quality`.
+
+    Raises:
+        ValueError: scores or quality of other trials.
+    """
+    queries = different_queries(trials)
+    if len(scores.per_trial) != len(trials) or not queries.equals(quality[["row", "rate"]]):
+        raise ValueError(
+            f"scores and quality must be of these {len(trials)} trials ({len(queries)} different queries), found "
+            f"scores of {len(scores.per_trial)} trials and the quality of {len(quality)} queries"
+        )
+    images = quality.drop(columns=["row", "rate"])
+    means = pd.DataFrame([images.iloc[places_of(trial, queries)].mean() for trial in trials])
+    per_trial = scores.per_trial.join(means)
+    return Evaluation(per_trial, summarise(per_trial))

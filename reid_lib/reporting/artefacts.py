@@ -182,6 +182,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
         "t-SNE of w = GAP(f) with and without L_adv^DF, by identity and by rate",
         "11_cadnet",
     ),
+    _own("cadnet", "figure", "training", "Training", "Loss terms, verdicts and gradients, epoch by epoch", "11_cadnet"),
     # LRAR
     _diagram("lrar", "Fig. 1", "The idea: an HR representation holds the LR one and more", _DRAWING),
     _diagram("lrar", "Fig. 2", "Overview: varying-length representation and resolution-adaptive masks", _DRAWING),

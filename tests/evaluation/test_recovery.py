@@ -10,7 +10,7 @@ from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.image_quality import per_image
 from reid_lib.evaluation.ranking import euclidean, evaluate
-from reid_lib.evaluation.recovery import RecoveredMatcher, recovery_quality
+from reid_lib.evaluation.recovery import AsItIs, RecoveredMatcher, recovery_quality, with_quality
 
 CPU = torch.device("cpu")
 
@@ -100,3 +100,29 @@ def test_trials_without_a_truth_or_of_another_split(people: ReIDDataset) -> None
     far = load("synth-caviar", identities=8, images_per_camera=2, size=(32, 24))
     with pytest.raises(ValueError, match="synth-caviar has genuine LR queries: there is no HR image"):
         recovery_quality(Recoverer(), mlr.trials(far, n=1))
+
+
+def test_quality_joins_the_scores_trial_by_trial(people: ReIDDataset) -> None:
+    trials = mlr.trials(people, n=3)
+    scores, quality = evaluate(Pixels(), trials, progress=False), recovery_quality(AsItIs(CPU), trials)
+    joined = with_quality(scores, trials, quality)
+    assert joined.per_trial[scores.per_trial.columns].equals(scores.per_trial)
+    known = quality.set_index(["row", "rate"])["psnr"]
+    for place, trial in enumerate(trials):
+        slow = [known[row, rate] for row, rate in zip(trial.query.index, trial.query["rate"], strict=True)]
+        assert joined.per_trial["psnr"][place] == pytest.approx(sum(slow) / len(slow))
+    assert joined.summary.loc["ssim", "mean"] == pytest.approx(joined.per_trial["ssim"].mean())
+
+
+def test_quality_of_other_trials_is_refused(people: ReIDDataset) -> None:
+    trials = mlr.trials(people, n=3)
+    scores, quality = evaluate(Pixels(), trials, progress=False), recovery_quality(AsItIs(CPU), trials)
+    with pytest.raises(ValueError, match="scores and quality must be of these 2 trials .* found scores of 3 trials"):
+        with_quality(scores, trials[:2], quality)
+    with pytest.raises(ValueError, match="scores and quality must be of these 3 trials"):
+        with_quality(scores, trials, quality.iloc[1:])
+
+
+def test_an_image_as_it_is() -> None:
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    assert AsItIs(CPU).recover(images) is images
