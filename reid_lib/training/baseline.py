@@ -209,14 +209,14 @@ class PerRateMatcher:
         return distances
 
 
-def build_backbone(config: BaselineConfig, size: tuple[int, int]) -> nn.Module:
-    """Build the backbone of a configuration for images of ``size`` (H, W).
+def build_backbone(config: BaselineConfig, size: tuple[int, int], last_stride: int = 1) -> nn.Module:
+    """Build the backbone of a configuration for images of ``size`` (H, W); ``last_stride`` is that of "resnet50".
 
     Raises:
         ValueError: unknown network, or weights for "tiny".
     """
     if config.network == "resnet50":
-        backbone = resnet50(last_stride=1, weights=config.weights)
+        backbone = resnet50(last_stride=last_stride, weights=config.weights)
     elif config.network == "tiny" and config.weights == "none":
         backbone = tiny(width=config.width)
     else:

@@ -171,11 +171,17 @@ class Run:
         Raises:
             TrainingError: a term is NaN or infinite (looked at every few steps); the last checkpoint stays as it is.
         """
-        loss = sum(terms.values())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        self.descend(optimizer, terms)
         self.note(terms, images)
+
+    def descend(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
+        """Take one step of ``optimizer`` down the sum of the loss ``terms``, without a note.
+
+        For loops with several optimisers: each of them descends, then all terms go into one `note`.
+        """
+        optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        optimizer.step()
 
     def note(self, terms: dict[str, torch.Tensor], images: int = 0) -> None:
         """Note the loss ``terms`` of a step in the history."""
