@@ -175,6 +175,10 @@ class ResolutionDiscriminator(nn.Sequential):
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             side = side // 2 if shrink else side
         super().__init__(*layers[:-1])
+        for layer in layers[::2]:
+            # PyTorch's own start shrinks the signal in every layer, and SGD at the paper's rate hardly moves it then
+            nn.init.kaiming_normal_(layer.weight, a=0.2)
+            nn.init.zeros_(layer.bias)
 
 
 class ImageDiscriminator(nn.Module):

@@ -130,7 +130,7 @@ class CADNetConfig:
         tiny["discriminator_learning_rate"] = 1e-3
         small = {
             "smoke": {**tiny, "width": 8, "discriminator_width": 4, "pad": 2, "epochs": 2},
-            "demo": {**tiny, "width": 16, "discriminator_width": 16, "pad": 5, "p": 8, "epochs": 6},
+            "demo": {**tiny, "width": 16, "discriminator_width": 8, "pad": 5, "p": 8, "epochs": 6},
             "paper": {},
         }
         if profile not in small:

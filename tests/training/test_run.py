@@ -137,6 +137,20 @@ def test_step_goes_down_the_sum_of_the_terms() -> None:
     assert weight.tolist() == [-2, 0]
 
 
+def test_two_optimisers_descend_and_one_note_has_all_terms() -> None:
+    weights = [nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(2.0))]
+    optimizers = [torch.optim.SGD([weight], lr=1.0) for weight in weights]
+    run = Run(None, Config(), 0, {}, CPU, progress=False)
+    for _ in run.epochs(1):
+        terms = {"a": 2 * weights[0], "b": weights[1]}
+        for optimizer, (name, term) in zip(optimizers, terms.items(), strict=True):
+            run.descend(optimizer, {name: term, "again": term})
+        run.note(terms, images=3)
+    assert [weight.item() for weight in weights] == [-3, 0]
+    assert [run.history[0][name] for name in ("a", "b")] == [2, 2]
+    assert len(run.history) == 1
+
+
 def test_an_epoch_without_steps_is_an_error() -> None:
     with pytest.raises(TrainingError, match="had no step"):
         list(Run(None, Config(), 0, {}, CPU, progress=False).epochs(1))
