@@ -142,7 +142,7 @@ def test_two_optimisers_descend_and_one_note_has_all_terms() -> None:
     optimizers = [torch.optim.SGD([weight], lr=1.0) for weight in weights]
     run = Run(None, Config(), 0, {}, CPU, progress=False)
     for _ in run.epochs(1):
-        terms = {"a": 2 * weights[0], "b": weights[1]}
+        terms = {"a": 2 * weights[0], "b": 1 * weights[1]}
         for optimizer, (name, term) in zip(optimizers, terms.items(), strict=True):
             run.descend(optimizer, {name: term, "again": term})
         run.note(terms, images=3)
