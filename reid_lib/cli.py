@@ -19,7 +19,7 @@ PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
 _FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "partition")
 _GAINS = ("VPFA", "VPFA, released form", "mean shift", "ridge")
-README_TABLES = ("results", "gains")  # each between <!-- NAME: begin --> and <!-- NAME: end -->
+README_TABLES = ("results", "gains", "cadnet", "lrar")  # each between <!-- NAME: begin --> and <!-- NAME: end -->
 
 
 @dataclass(frozen=True)
@@ -590,12 +590,13 @@ def _notebook_problems(path: Path) -> list[str]:
 
 
 def readme_with_results(text: str) -> str:
-    """Return README.md's ``text`` with its tables rebuilt from results/demo/*/{baselines,vpfa}.csv.
+    """Return README.md's ``text`` with its tables rebuilt from results/demo/*/*.csv.
 
     Raises:
         ValueError: the markers of a table are not there, once each and in order.
     """
-    for name, table in zip(README_TABLES, (_results_table(), _gains_table()), strict=True):
+    tables = _results_table(), _gains_table(), _rank1_table("cadnet", "Table 1"), _rank1_table("lrar", "Table II")
+    for name, table in zip(README_TABLES, tables, strict=True):
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         head, *rest = text.split(begin)
         tail = rest[0].split(end) if len(rest) == 1 else ()
@@ -624,6 +625,26 @@ def _gains_table() -> str:
             line = start | {"Rank-1": shown[frozen, "rank1"]}
             lines.append(line | {f"+ {m}": shown.get((f"{frozen} + {m}", "rank1_gain"), "") for m in _GAINS})
     return tables.to_markdown(pd.DataFrame(lines)) if lines else "No results are committed yet.\n"
+
+
+def _rank1_table(paper: str, artefact: str) -> str:
+    """Rank-1 of a paper's own variants, one line for each data set, in the order of its table."""
+    import pandas as pd
+
+    from reid_lib.reporting import results, tables
+
+    rows, printed = results.read_all(), results.published()
+    for column, value in {"profile": "demo", "paper": paper, "artefact": artefact, "metric": "rank1"}.items():
+        rows = rows[rows[column] == value]
+    printed = printed[(printed["paper"] == paper) & (printed["artefact"] == artefact)]
+    methods = [method for method in printed["method"].unique() if method in set(rows["method"])]
+    lines = []
+    for _, own in rows.groupby("folder_dataset"):
+        own = results.merge_seeds(own).set_index("method")
+        shown = {m: tables.with_interval(*own.loc[m, ["value", "low", "high"]]) for m in methods if m in own.index}
+        seeds = rows.loc[rows["dataset"] == own["dataset"].iloc[0], "seed"].nunique()
+        lines.append({"Data set": own["dataset"].iloc[0], "Trainings": str(seeds)} | shown)
+    return tables.to_markdown(pd.DataFrame(lines).fillna("")) if lines else "No results are committed yet.\n"
 
 
 def _results_table() -> str:
@@ -674,10 +695,11 @@ def _data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
 
 def _methods() -> dict[str, tuple[Callable, Callable]]:
     """Return what `reid-lib train` can train: the settings of a profile, and the training."""
-    from reid_lib.training import baseline, lrar
+    from reid_lib.training import baseline, cadnet, lrar
 
     return {
         "baseline": (baseline.BaselineConfig.for_profile, baseline.train),
+        "cadnet": (cadnet.CADNetConfig.for_profile, cadnet.train),
         "lrar": (lrar.LRARConfig.for_profile, lrar.train),
     }
 

@@ -331,12 +331,12 @@ def test_the_published_numbers_are_the_transcribed_ones() -> None:
 
 def test_the_readme_table_comes_from_the_results() -> None:
     begin, end = "<!-- results: begin -->", "<!-- results: end -->"
-    gains = "<!-- gains: begin -->\n<!-- gains: end -->\n"
+    gains = "".join(f"<!-- {name}: begin --><!-- {name}: end -->" for name in cli.README_TABLES[1:]) + "\n"
     text = f"{gains}before\n{begin}\nold\n{end}\nafter\n"
-    assert cli.readme_with_results(text).count("No results are committed yet.") == 2
+    assert cli.readme_with_results(text).count("No results are committed yet.") == 4
     _save_rows()
     new = cli.readme_with_results(text)
-    assert new.splitlines()[3:] == [
+    assert new[new.index("before") :].splitlines() == [
         "before",
         begin,
         "| Data set | Method | HR | r=2 |",
@@ -372,6 +372,21 @@ def test_the_readme_says_what_vpfa_adds() -> None:
     text = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in cli.README_TABLES)
     line = "| MLR-VIPeR, MLR {2,3,4} | OSNet | 24.6 [23.0, 26.0] | -0.3 [-1.0, +0.5] |  | +0.7 [+0.1, +1.3] |  |"
     assert line in cli.readme_with_results(text).splitlines()
+
+
+def test_the_readme_has_a_papers_variants_in_its_order() -> None:
+    row = {"artefact": "Table II", "dataset": "synth", "metric": "rank1", "setting": ""}
+    rows = [
+        row | {"method": "mask + val", "seed": 0, "value": 50.0},
+        row | {"method": "mask + val", "seed": 1, "value": 52.0},
+        row | {"method": "IDE + Verif", "seed": 0, "value": 48.0},
+        row | {"method": "IDE + Verif", "seed": 1, "value": 48.0},
+    ]
+    results.write(rows, "demo", "synth", "lrar", RUN)
+    text = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in cli.README_TABLES)
+    head, _, line = cli.readme_with_results(text).split("<!-- lrar: begin -->\n")[1].splitlines()[:3]
+    assert head == "| Data set | Trainings | IDE + Verif | mask + val |"
+    assert line.startswith("| synth | 2 | 48.0 [48.0, 48.0] | 51.0 [")
 
 
 def test_the_committed_readme_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

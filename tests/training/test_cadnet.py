@@ -330,7 +330,7 @@ def test_a_loss_that_is_left_out_is_gone(people: ReIDDataset, left_out: str) -> 
     gone = ["identity", "triplet"] if left_out == "classification" else [left_out]
     gone += {"adversarial_f": GAMES[:3], "adversarial_i": GAMES[3:]}.get(left_out, [])
     kept = [name for name in [*TERMS, *GAMES, "gradient_generator"] if name not in gone]
-    assert sorted(matcher.history.columns) == sorted(["epoch", *kept, "seconds", "images_per_second"])
+    assert sorted(matcher.history.columns) == sorted(["epoch", *kept, "gradient_norm", "seconds", "images_per_second"])
     network, part = matcher.network, {"adversarial_f": "D_F", "adversarial_i": "D_I", "classification": "C"}
     assert [name for name in ("D_F", "D_I", "C") if getattr(network, name) is None] == [
         part[name] for name in [left_out] if name in part
