@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ from reid_lib.losses.vpfa import vector_panning_loss
 from reid_lib.seeds import numpy_generator, torch_generator
 from reid_lib.training import lrar
 from reid_lib.training.baseline import Baseline, BaselineConfig, build_backbone, train
+from reid_lib.training.cadnet import (
+    Batch,
+    CADNetConfig,
+    build_network,
+    build_optimizers,
+    draw_places,
+    frozen,
+    iterate,
+    training_batch,
+)
 from reid_lib.training.run import Run, initialise, pick_device
 from reid_lib.training.vpfa import _ROWS, VectorPanning
 
@@ -274,6 +285,84 @@ def _overhead(what: str, step: _Step, count: int, repeat: int = 3, keep: bool = 
     return _at_most(what, 100 * (ours / bare - 1), "%", 5, detail)
 
 
+def cadnet() -> list[Measurement]:
+    """A step of CAD-Net's loop, data and all, against the bare passes of its networks, and the share of each part."""
+    cuda = torch.cuda.is_available()
+    profile, size = ("paper", (256, 128)) if cuda else ("demo", (128, 64))
+    config = CADNetConfig.for_profile(profile, weights="none")
+    data, step, passes = _cadnet_work(config, load("synth", identities=60, size=size), pick_device())
+    clock = time.perf_counter if cuda else time.process_time
+
+    def several(work: Callable[[], object]) -> None:
+        for _ in range(3):
+            work()
+        if cuda:
+            torch.cuda.synchronize()
+
+    works = {"step": step, "data": data, **passes}
+    for work in works.values():  # the first use loads libraries
+        several(work)
+    # in turn, and the median of five rounds, so that what else the machine does meets all
+    rounds = [
+        {name: seconds(partial(several, work), clock=clock) / 3 for name, work in works.items()} for _ in range(5)
+    ]
+    times = {name: float(np.median([taken[name] for taken in rounds])) for name in works}
+    whole, bare = times["step"] + times["data"], sum(times[name] for name in passes)
+    what, images = f"CAD-Net, {profile} profile", 2 * config.p * config.k
+    detail = f"{1000 * whole:.0f} ms for {images} images of {size[0]}x{size[1]}"
+    shares = [
+        Measurement(f"{what}: share of {name}", 100 * times[name] / whole, "%", "no bound", True)
+        for name in (*passes, "data")
+    ]
+    return [_at_most(f"{what}: a step, of its networks' passes", 100 * whole / bare, "%", 115, detail), *shares]
+
+
+def _cadnet_work(
+    config: CADNetConfig, dataset: ReIDDataset, device: torch.device
+) -> tuple[Callable[[], object], Callable[[], object], dict[str, Callable[[], object]]]:
+    """Return what prepares a batch, what takes a step on a ready one, and the bare passes of each network in a step."""
+    rows, store = dataset.part("train"), open_store(dataset)
+    labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
+    network = initialise(lambda: build_network(config, dataset.size, int(labels.max()) + 1), 0, device)
+    network.train()
+    run, optimizers = Run(None, config, 0, {}, device, progress=False), build_optimizers(config, network)
+    places = np.concatenate(draw_places(rows["pid"].to_numpy(), np.zeros(len(rows), bool), config, 0, 0)[0])
+    synthetic, numbers = torch.zeros(len(places) // 2, dtype=torch.bool), rows.index.to_numpy()[places]
+
+    def data() -> Batch:
+        return training_batch(store, numbers, labels[places], synthetic, config, run.generator, device)
+
+    batch = data()
+    with torch.no_grad(), run.autocast():
+        maps = network.E.stages(batch.inputs)
+        recovered = network.G(maps)
+        u = network.joint_feature(maps[-1], recovered)
+    f, image = maps[-1].clone(), recovered.clone()  # cut off, for the discriminators' step
+    leaves = [tensor.requires_grad_() for tensor in (*maps, recovered, u)]
+
+    def both(forward: Callable[[], list[torch.Tensor]]) -> None:
+        for leaf in (*leaves, *network.parameters()):
+            leaf.grad = None
+        with run.autocast():
+            outputs = forward()
+        torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+
+    def discriminator(net: torch.nn.Module, first: list[torch.Tensor], second: torch.Tensor) -> None:
+        both(lambda: [net(x) for x in first])
+        with frozen(net):
+            both(lambda: [net(second)])
+
+    passes = {
+        "E": lambda: both(lambda: network.E.stages(batch.inputs)),
+        "G": lambda: both(lambda: [network.G(maps)]),
+        "F": lambda: both(lambda: [network.F.feature_map(recovered)]),
+        "C": lambda: both(lambda: [network.C(u)]),
+        "D_F": lambda: discriminator(network.D_F, [f], maps[-1]),
+        "D_I": lambda: discriminator(network.D_I, [batch.truths, image], recovered),
+    }
+    return data, lambda: iterate(run, network, config, optimizers, batch), passes
+
+
 def _at_least(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
     return Measurement(what, value, unit, f"at least {bound:g}", value >= bound, detail)
 
@@ -414,6 +503,7 @@ BENCHMARKS = {
     "synth": synth,
     "baseline": baseline,
     "engine": engine,
+    "cadnet": cadnet,
     "cca": cca,
     "vpfa": vpfa,
 }

@@ -1,7 +1,9 @@
 """The benchmarks' command line and report; what they measure takes too long for a test."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import torch
 
 from reid_lib import benchmarks
 from reid_lib.benchmarks import BENCHMARKS, Measurement
+from reid_lib.datasets import load
+from reid_lib.training.cadnet import CADNetConfig
 from reid_lib.training.run import initialise
 from reid_lib.training.vpfa import VectorPanning
 
@@ -23,7 +27,7 @@ def test_the_help_names_every_benchmark(monkeypatch: pytest.MonkeyPatch, capsys:
         _main(monkeypatch, "--help")
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
-    assert {"ranking", "image_store", "synth", "baseline", "engine", "cca", "vpfa"} <= BENCHMARKS.keys()
+    assert {"ranking", "image_store", "synth", "baseline", "engine", "cadnet", "cca", "vpfa"} <= BENCHMARKS.keys()
     for name, benchmark in BENCHMARKS.items():
         assert benchmark is getattr(benchmarks, name)
         assert benchmark.__doc__
@@ -120,6 +124,29 @@ def test_overhead_takes_the_same_steps_both_ways() -> None:
     assert np.isfinite(line.value)
     bare.bare(15)
     assert torch.equal(bare.network.weight, measured.network.weight)
+
+
+def test_cadnet_measures_a_step_and_every_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"step": 0.9, "data": 0.3, "E": 0.15, "G": 0.3, "F": 0.15, "C": 0.1, "D_F": 0.1, "D_I": 0.2}
+    order, done = iter(list(times) * 5), []
+
+    def smoke(profile: str, **changes: object) -> CADNetConfig:
+        done.append(profile)
+        return CADNetConfig.for_profile("smoke", **changes)
+
+    def taken(work: Callable[[], object], **_: object) -> float:
+        return 3 * times[next(order)]  # of three calls; the works have run before
+
+    monkeypatch.setattr(benchmarks, "CADNetConfig", SimpleNamespace(for_profile=smoke))
+    monkeypatch.setattr(benchmarks, "load", partial(load, images_per_camera=1))
+    monkeypatch.setattr(benchmarks, "seconds", taken)
+    whole, *shares = benchmarks.cadnet()
+    assert whole.value == pytest.approx(120)  # (0.9 + 0.3) / 1.0
+    assert not whole.kept
+    assert "1200 ms for 32 images" in whole.detail
+    names = ["E", "G", "F", "C", "D_F", "D_I", "data"]
+    assert [share.what for share in shares] == [f"CAD-Net, {done[0]} profile: share of {name}" for name in names]
+    assert [share.value for share in shares] == pytest.approx([100 * times[name] / 1.2 for name in names])
 
 
 def test_the_papers_module_has_24_14_million_parameters() -> None:

@@ -80,13 +80,13 @@ class CycleGANConfig:
         small = {
             "smoke": {"width": 4, "blocks": 1, "batch": 8, "epochs": 2, "constant": 1},
             "demo": {
-                "width": 16,
+                "width": 8,
                 "blocks": 2,
                 "batch": 4,
                 "learning_rate": 1e-3,
                 "epochs": 2,
                 "constant": 1,
-                "steps": 200,
+                "steps": 100,
             },
             "paper": {},
         }

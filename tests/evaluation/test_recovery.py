@@ -117,7 +117,7 @@ def test_quality_joins_the_scores_trial_by_trial(people: ReIDDataset) -> None:
 def test_quality_of_other_trials_is_refused(people: ReIDDataset) -> None:
     trials = mlr.trials(people, n=3)
     scores, quality = evaluate(Pixels(), trials, progress=False), recovery_quality(AsItIs(CPU), trials)
-    with pytest.raises(ValueError, match="scores and quality must be of these 2 trials .* found scores of 3 trials"):
+    with pytest.raises(ValueError, match=r"scores and quality must be of these 2 trials .* found scores of 3 trials"):
         with_quality(scores, trials[:2], quality)
     with pytest.raises(ValueError, match="scores and quality must be of these 3 trials"):
         with_quality(scores, trials, quality.iloc[1:])
