@@ -125,7 +125,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for rank in "01"
     ]
     try:
-        errors = [process.communicate(timeout=300)[1] for process in both]
+        errors = [process.communicate(timeout=1800)[1] for process in both]
     finally:
         for process in both:
             process.kill()
