@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg, subcommand
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
-_FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "partition")
+_FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition")
 _GAINS = ("VPFA", "VPFA, released form", "mean shift", "ridge")
 README_TABLES = ("results", "gains", "cadnet", "lrar")  # each between <!-- NAME: begin --> and <!-- NAME: end -->
 
