@@ -58,7 +58,8 @@ class CADNetConfig:
         input_size, pad: as in `baseline.BaselineConfig`.
         learning_rate, momentum, weight_decay: of SGD for E, G, F and C.
         discriminator_learning_rate: of SGD for D_F and D_I.
-        epochs: length of the training; an epoch shows all images once as HR and once as LR.
+        epochs: length of the training.
+        steps: steps in an epoch; None: as many as show all images once as HR and once as LR.
 
     Raises:
         ValueError: a value that is out of place; the message says what was expected.
@@ -86,6 +87,7 @@ class CADNetConfig:
     weight_decay: float = 5e-4  # 4.1
     discriminator_learning_rate: float = 1e-4  # 4.1
     epochs: int = 60  # not given
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if not self.rates or len(set(self.rates)) < len(self.rates) or min(self.rates) < 2:
@@ -98,6 +100,8 @@ class CADNetConfig:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
         if min(self.lambdas.values()) < 0:
             raise ValueError(f"the lambdas must be >= 0, found {self.lambdas}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, or None for all images, found {self.steps}")
         if min(self.p, self.k) < 2:
             raise ValueError(
                 f"p and k must be at least 2, a triplet has two identities and two images of one; found p={self.p} and "
@@ -130,7 +134,15 @@ class CADNetConfig:
         tiny["discriminator_learning_rate"] = 1e-2  # five times as much, and D_I wins outright
         small = {
             "smoke": {**tiny, "width": 8, "discriminator_width": 4, "pad": 2, "epochs": 2},
-            "demo": {**tiny, "weights": "synth", "width": 16, "discriminator_width": 8, "pad": 5, "epochs": 2},
+            "demo": {
+                **tiny,
+                "steps": 30,
+                "weights": "synth",
+                "width": 16,
+                "discriminator_width": 8,
+                "pad": 5,
+                "epochs": 10,
+            },
             "paper": {},
         }
         if profile not in small:
@@ -302,7 +314,7 @@ def draw_places(
     hr = np.flatnonzero(~genuine)
     other = torch_generator(seed, "cadnet", "lr").initial_seed()
     first = [hr[places] for places in pk_batches(pids[hr], config.p, config.k, seed, epoch)]
-    return list(zip(first, pk_batches(pids, config.p, config.k, other, epoch), strict=False))
+    return list(zip(first, pk_batches(pids, config.p, config.k, other, epoch), strict=False))[: config.steps]
 
 
 def training_batch(

@@ -110,7 +110,7 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes_only() -> No
     generator, discriminators = build_optimizers(paper, start()).values()
     assert [generator.defaults[name] for name in ("lr", "momentum", "weight_decay")] == [1e-3, 0.9, 5e-4]
     assert [discriminators.defaults[name] for name in ("lr", "momentum", "weight_decay")] == [1e-4, 0, 0]
-    sizes = {"network", "width", "weights", "discriminator_width", "p", "pad", "epochs", "input_size"}
+    sizes = {"network", "width", "weights", "discriminator_width", "p", "pad", "epochs", "steps", "input_size"}
     sizes |= {"learning_rate", "discriminator_learning_rate"}
     for profile in PROFILES:
         config = CADNetConfig.for_profile(profile)
@@ -128,6 +128,7 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes_only() -> No
         ({"features": "v"}, "features must be one of both, f, g, found 'v'"),
         ({"adversarial": "wasserstein"}, "adversarial must be one of non_saturating, minimax, found 'wasserstein'"),
         ({"lambda_reconstruction": -1.0}, "the lambdas must be >= 0, found .*'reconstruction': -1.0"),
+        ({"steps": 0}, "steps must be at least 1, or None for all images, found 0"),
         ({"p": 1}, "p and k must be at least 2, .* found p=1 and k=4"),
         ({"k": 1}, "found p=4 and k=1"),
         ({"features": "f", "lambda_reconstruction": 0, "lambda_adversarial_i": 0}, "nothing would train the decoder"),
@@ -170,6 +171,8 @@ def test_halves_are_drawn_independently() -> None:
         assert set(hr) != set(lr)
     shared = np.mean([len(set(pids[hr]) & set(pids[lr])) for hr, lr in places])
     assert shared < 2.5  # 0.8 of 4 by chance
+    few = draw_places(pids, np.zeros(160, bool), replace(SMOKE, p=4, k=4, steps=2), seed=0, epoch=0)
+    assert [hr.tolist() for hr, _ in few] == [hr.tolist() for hr, _ in places[:2]]
     again = draw_places(pids, np.zeros(160, bool), replace(SMOKE, p=4, k=4), seed=0, epoch=1)
     assert not all(
         (a == b).all() for one, two in zip(places, again, strict=True) for a, b in zip(one, two, strict=True)
