@@ -153,3 +153,11 @@ def test_the_papers_module_has_24_14_million_parameters() -> None:
     panning = VectorPanning(device="cpu")
     panning.maps_ = {0: panning._new_map(3840)}
     assert benchmarks._parameters(panning).kept
+
+
+def test_the_printed_speed_needs_half_precision() -> None:
+    module = VectorPanning(device="cpu")._new_map(3840)
+    weights = sum(layer.weight.numel() for layer in module.modules() if isinstance(layer, torch.nn.Linear))
+    rate = 2 * weights * benchmarks.VPFA_SPEED  # a multiplication and an addition for each weight
+    assert rate == pytest.approx(214e12, rel=0.005)
+    assert 156e12 < rate < 312e12  # an A100 in TF32, and in half precision
