@@ -194,6 +194,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
     _figure("lrar", "Fig. 4", "Ranked gallery of one query at r = 1, 2, 3, 4", "13_lrar"),
     _table("lrar", "Table V", "Unseen rates 3 and 6 assigned to either neighbouring level", "13_lrar"),
     _figure("lrar", "Fig. 5", "t-SNE of the features, by identity and by rate", "13_lrar"),
+    _own("lrar", "table", "length", "Length by rate", "Rank-1 at each rate with and without varying length", "13_lrar"),
     _own("lrar", "figure", "masks", "Masks", "The learned masks of each level after each stage", "13_lrar"),
     _own(
         "lrar",
