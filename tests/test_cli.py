@@ -119,11 +119,11 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         ),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--split", "1"], "add --part train or --part test"),
         (["features", "synth", "--weights", "none", "-o", "x.npz"], "'none' is a random network"),
-        (["train", "lrr"], "method must be one of baseline, lrar"),
+        (["train", "lrr"], "method must be one of baseline, cadnet, lrar"),
         (["train", "lrar", "--profile", "quick"], "smoke, demo, paper"),
         (["train", "lrar", "--dataset", "viperr", "--profile", "smoke"], "unknown data set 'viperr'"),
         (["train", "lrar", "--set", "epoch=3"], "lrar has no setting 'epoch', it has network, width,"),
-        (["train", "lrar", "--set", "epochs=three"], "epochs must be a value like 12, found 'three'"),
+        (["train", "lrar", "--set", "epochs=three"], "epochs must be a value like 4, found 'three'"),
         (["train", "lrar", "--set", "rates=[1,2]"], "rates must be a value like (1, 2, 3, 4), found [1, 2]"),
         (["train", "lrar", "--set", "masks=all"], "masks must be one of progressive"),
         (["train", "baseline", "--seeds", "0", "0"], "seeds must differ"),
@@ -484,4 +484,4 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
 def test_every_method_that_can_be_trained_has_settings_for_each_profile() -> None:
     for name, (for_profile, train) in cli._methods().items():
         assert train.__module__ == f"reid_lib.training.{name}"
-        assert for_profile("smoke").epochs < for_profile("demo").epochs < for_profile("paper").epochs
+        assert for_profile("smoke").epochs <= for_profile("demo").epochs < for_profile("paper").epochs
