@@ -231,19 +231,20 @@ class Train:
     """Settings other than the profile's (fields of the method's configuration)."""
 
     def run(self) -> int:
-        from reid_lib.notebook import PROFILE_VARIABLE, start
+        from reid_lib.notebook import start
+        from reid_lib.reproduce import profile_variable
         from reid_lib.training.run import processes
 
         config, train = self._method()
-        os.environ[PROFILE_VARIABLE] = self.profile  # a value left in the shell changes nothing
-        run = start(
-            f"train {self.method}",
-            profile=self.profile,
-            dataset=self.dataset,
-            data_root=self.data_root,
-            data_options=_data_options(self.layout, self.options),
-            seeds=self.seeds,
-        )
+        with profile_variable(self.profile):
+            run = start(
+                f"train {self.method}",
+                profile=self.profile,
+                dataset=self.dataset,
+                data_root=self.data_root,
+                data_options=_data_options(self.layout, self.options),
+                seeds=self.seeds,
+            )
         folder = run.folder / "checkpoints"  # where a notebook of this profile and data set looks
         together = processes()
         count = together.num_processes if together else 1

@@ -209,7 +209,7 @@ def _run(root: Path, path: Path, folder: Path, parameters: dict[str, object], pr
     started = time.monotonic()
     executed = folder / path.name
     try:
-        with _profile_variable(profile):
+        with profile_variable(profile):
             papermill.execute_notebook(
                 str(path),
                 str(executed),
@@ -257,7 +257,7 @@ def _kernel_manager_class() -> type:
 
 
 @contextlib.contextmanager
-def _profile_variable(profile: str) -> Iterator[None]:
+def profile_variable(profile: str) -> Iterator[None]:
     """Set REID_LIB_PROFILE, which wins over the parameter cell: a value left in the shell changes nothing."""
     before = os.environ.get("REID_LIB_PROFILE")
     os.environ["REID_LIB_PROFILE"] = profile

@@ -1,6 +1,7 @@
 """The command line, called as a shell would, without starting kernels."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -473,7 +474,9 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
     ]
     trained = {path: path.stat().st_mtime_ns for path in folder.rglob("last.pt")}
     assert len(trained) == 2
+    assert os.environ["REID_LIB_PROFILE"] == "demo"  # left as it was
 
+    monkeypatch.delenv("REID_LIB_PROFILE")
     run = notebook.start("02_x", profile="smoke", dataset="synth", data_options={"identities": 12}, seeds=(3, 4))
     config = baseline.BaselineConfig.for_profile("smoke", epochs=1, margin=1.0)
     for seed in run.seeds:
