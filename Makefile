@@ -35,7 +35,7 @@ reproduce: $(STAMP)
 # One call for unit tests and notebooks, so that pytest's closing line counts both. nbval starts the kernel of the
 # interpreter that runs pytest.
 test: lint
-	REID_LIB_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env tests notebooks $(ARGS)
+	OMP_NUM_THREADS=1 REID_LIB_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env tests notebooks $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
