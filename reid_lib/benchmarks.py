@@ -29,6 +29,7 @@ from sklearn.exceptions import ConvergenceWarning
 from reid_lib.datasets import load
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset, read_image
+from reid_lib.devices import pick_device
 from reid_lib.evaluation.directions import canonical_correlation
 from reid_lib.evaluation.ranking import rank_metrics
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
@@ -46,7 +47,7 @@ from reid_lib.training.cadnet import (
     iterate,
     training_batch,
 )
-from reid_lib.training.run import Run, initialise, pick_device
+from reid_lib.training.run import Run, initialise
 from reid_lib.training.vpfa import _ROWS, VectorPanning
 
 VPFA_SPEED = 4_424_371.31  # samples per second in VPFA, Section 5.4, which names neither device nor precision

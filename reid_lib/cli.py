@@ -231,9 +231,9 @@ class Train:
     """Settings other than the profile's (fields of the method's configuration)."""
 
     def run(self) -> int:
+        from reid_lib.devices import processes
         from reid_lib.notebook import start
         from reid_lib.reproduce import profile_variable
-        from reid_lib.training.run import processes
 
         config, train = self._method()
         with profile_variable(self.profile):
@@ -723,9 +723,9 @@ def _embed(network, dataset, rows, kernel: str, batch_size: int):
     """Return float32 features (N, dim) of ``rows``, whose index is the image's number and ``rate`` its rate."""
     import torch
 
+    from reid_lib.devices import pick_device
     from reid_lib.evaluation.features import FeatureBank
-    from reid_lib.training.baseline import FeatureMatcher
-    from reid_lib.training.run import pick_device
+    from reid_lib.evaluation.matchers import FeatureMatcher
 
     device = pick_device()
     network = network.to(device, memory_format=torch.channels_last).eval()

@@ -26,9 +26,9 @@ import torch
 from reid_lib import datasets
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
+from reid_lib.devices import pick_device
 from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings
 from reid_lib.reporting import figures, results
-from reid_lib.training.run import pick_device
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown

@@ -14,11 +14,12 @@ import torch
 
 from reid_lib import cli, datasets, notebook
 from reid_lib.datasets.resolution import degrade
+from reid_lib.devices import pick_device
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.reporting import results
 from reid_lib.training import baseline
-from reid_lib.training.run import initialise, pick_device
+from reid_lib.training.run import initialise
 
 ROOT = Path(__file__).parents[1]
 RUN = {"commit": "0123456789abcdef", "time": "2026-01-02T03:04:05Z", "parameters": {}}

@@ -24,6 +24,7 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation.matchers import Map
 from reid_lib.evaluation.ranking import (
     RANKS,
     Evaluation,
@@ -36,7 +37,7 @@ from reid_lib.evaluation.ranking import (
 
 
 class FrozenModel(Protocol):
-    """A model whose features are taken as they are; `training.baseline.FeatureMatcher` is one.
+    """A model whose features are taken as they are; `matchers.FeatureMatcher` is one.
 
     Attributes:
         device: where its images go.
@@ -48,14 +49,6 @@ class FrozenModel(Protocol):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (n, 3, H, W) to features (n, d), of any length."""
-        ...
-
-
-class Map(Protocol):
-    """What moves features of LR images; the estimators of `training.vpfa` are such."""
-
-    def transform(self, features: torch.Tensor, rates: ArrayLike) -> torch.Tensor:
-        """Map features (n, d) of images of rates (n,) to features (n, d)."""
         ...
 
 
@@ -181,7 +174,7 @@ def evaluate_features(
 ) -> Evaluation:
     """Rank trials by the cosine of features, those of the queries panned by ``panning``; a query is panned once.
 
-    It gives what `ranking.evaluate` gives for a `training.vpfa.PannedMatcher`, and embeds no image twice.
+    It gives what `ranking.evaluate` gives for a `matchers.PannedMatcher`, and embeds no image twice.
 
     Args:
         bank: features of the trials' data set.

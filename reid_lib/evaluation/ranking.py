@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
-from reid_lib.reporting.results import t_interval
+from reid_lib.intervals import t_interval
 
 RANKS = (1, 5, 10, 20)
 GAIN = "_gain"  # ends the name of a difference of two methods

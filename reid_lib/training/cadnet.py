@@ -16,6 +16,9 @@ from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
+from reid_lib.devices import pick_device
+from reid_lib.digest import code_digest, keyed
+from reid_lib.evaluation.matchers import FeatureMatcher
 from reid_lib.losses.cadnet import (
     FORMS,
     adversarial_loss,
@@ -29,9 +32,10 @@ from reid_lib.losses.cadnet import (
 from reid_lib.losses.common import identity_loss
 from reid_lib.networks.cadnet import FEATURES, CADNet, to_image_range
 from reid_lib.networks.inputs import normalise
+from reid_lib.profiles import PROFILES
 from reid_lib.seeds import torch_generator
-from reid_lib.training.baseline import PROFILES, FeatureMatcher, build_backbone
-from reid_lib.training.run import Run, TrainingError, initialise, pick_device, run_folder
+from reid_lib.training.baseline import build_backbone
+from reid_lib.training.run import Run, TrainingError, initialise
 
 WINS, LOST = 0.95, 0.55  # shares of right verdicts in the last quarter, see `discriminator_report`
 
@@ -247,7 +251,8 @@ def train(
     optimizers = build_optimizers(config, network)
     if folder is not None:
         people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
-        folder = run_folder(folder, f"cadnet-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
+        code = code_digest(__name__)
+        folder = keyed(folder, f"cadnet-seed{seed}", config, dataset.fingerprint(), people, seed, code)
     run = Run(folder, config, seed, {"network": network, **optimizers}, device, progress)
     store, numbers = open_store(dataset), rows.index.to_numpy()
     for epoch in run.epochs(config.epochs):

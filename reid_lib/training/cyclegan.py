@@ -14,10 +14,12 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.datasets.sampling import augment, draw_rates
+from reid_lib.devices import pick_device
+from reid_lib.digest import code_digest, keyed
 from reid_lib.losses.cyclegan import cycle_consistency_loss, discriminator_loss, generator_loss, identity_mapping_loss
 from reid_lib.networks.cyclegan import SMALLEST, CycleGAN
 from reid_lib.seeds import numpy_generator
-from reid_lib.training.run import Run, initialise, pick_device, run_folder
+from reid_lib.training.run import Run, initialise
 
 BETAS = (0.5, 0.999)  # of Adam; not in the paper, of the authors' code
 
@@ -198,7 +200,8 @@ def train(
     hr_buffer, lr_buffer = ImageBuffer(config.buffer, device), ImageBuffer(config.buffer, device)
     if folder is not None:
         people = sorted(set(rows["pid"].tolist()))  # another partition of the same images has the same fingerprint
-        folder = run_folder(folder, f"cyclegan-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
+        code = code_digest(__name__)
+        folder = keyed(folder, f"cyclegan-seed{seed}", config, dataset.fingerprint(), people, seed, code)
     parts = {"network": network, "generators": g_step, "discriminators": d_step}
     parts |= {"hr_buffer": hr_buffer, "lr_buffer": lr_buffer}
     parts |= {f"schedule{n}": schedule for n, schedule in enumerate(schedules)}

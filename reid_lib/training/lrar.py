@@ -14,13 +14,17 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
+from reid_lib.devices import pick_device
+from reid_lib.digest import code_digest, keyed
+from reid_lib.evaluation.matchers import PerRateMatcher
 from reid_lib.losses.common import identity_loss
 from reid_lib.losses.lrar import feature_differences, resolution_adaptive_distances, verification_loss
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.lrar import LRARNetwork
 from reid_lib.networks.tiny import tiny
-from reid_lib.training.baseline import PROFILES, PerRateMatcher, build_backbone, learning_rate_factor
-from reid_lib.training.run import Run, initialise, pick_device, run_folder
+from reid_lib.profiles import PROFILES
+from reid_lib.training.baseline import build_backbone, learning_rate_factor
+from reid_lib.training.run import Run, initialise
 
 MASKS = ("progressive", "end_to_end", "none")
 RULES = ("lower", "higher")
@@ -394,7 +398,7 @@ def own_folder(
     if folder is None:
         return None
     people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
-    return run_folder(folder, f"{name}-seed{seed}", __name__, config, dataset.fingerprint(), people, seed)
+    return keyed(folder, f"{name}-seed{seed}", config, dataset.fingerprint(), people, seed, code_digest(__name__))
 
 
 def build_network(config: LRARConfig, size: tuple[int, int], identities: int) -> LRARNetwork:

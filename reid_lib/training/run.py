@@ -14,28 +14,23 @@ epoch's batches, and a step goes down the mean of their gradients. Modules are n
 of a network.
 """
 
-import ast
-import dataclasses
-import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from reid_lib.devices import processes
+from reid_lib.digest import plain
 from reid_lib.seeds import torch_generator
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
-
 Batch = TypeVar("Batch")
-_ROOMS = ("datasets", "networks", "losses", "training")
 _CHECK_EVERY = 20  # steps between looks at the loss: on CUDA each look makes the host wait for the device
 
 
@@ -51,72 +46,12 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
-def processes() -> "PartialState | None":
-    """Return the processes that a launcher has started together; None for a process on its own, as in a notebook.
-
-    They run on CUDA devices, one each, or on the CPU where there are none or ACCELERATE_USE_CPU is "true".
-    """
-    if int(os.environ.get("WORLD_SIZE") or 1) < 2:
-        return None
-    from accelerate import PartialState
-
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-    return PartialState(cpu=on_cpu or not torch.cuda.is_available())
-
-
-def pick_device() -> torch.device:
-    """Return this process's CUDA device if there is one, else the CPU."""
-    together = processes()
-    if together:  # whose CPU has a number
-        return torch.device("cpu") if together.device.type == "cpu" else together.device
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def initialise(build: Callable[[], torch.nn.Module], seed: int, device: torch.device) -> torch.nn.Module:
     """Build a network whose random start depends on ``seed`` alone; put it on ``device`` in channels-last layout."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, "initialise").initial_seed())
         network = build()
     return network.to(device, memory_format=torch.channels_last)
-
-
-def code_digest(module: str) -> str:
-    """Return a digest of the sources that decide what a loop gives.
-
-    Args:
-        module: name of the loop's module ("reid_lib.training.baseline"). Its source counts, and so does that of every
-            module of `reid_lib.seeds`, ``datasets``, ``networks``, ``losses`` and ``training`` that it imports, be it
-            through another one: a new paper's code leaves the other papers' runs as they are.
-    """
-    package, sources, waiting = Path(__file__).parents[1], {}, [module]
-    while waiting:
-        parts = waiting.pop().split(".")[1:]
-        path = package.joinpath(*parts).with_suffix(".py")
-        if (
-            parts[:1] not in (["seeds"], *([room] for room in _ROOMS))
-            or "/".join(parts) in sources
-            or not path.is_file()
-        ):
-            continue
-        sources["/".join(parts)] = path.read_bytes()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reid_lib"):
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    digest = hashlib.sha256()
-    for name in sorted(sources):
-        digest.update(name.encode() + sources[name])
-    return digest.hexdigest()
-
-
-def run_folder(parent: str | Path, name: str, module: str, *decisive: Any) -> Path:
-    """Return the folder of a training run: ``parent / name-digest``.
-
-    The digest covers everything that decides the run's result (pass configuration, data fingerprint, split, seed) and
-    the code of the loop's ``module`` (`code_digest`), so a folder's checkpoint always belongs to what is asked for and
-    a changed experiment starts anew.
-    """
-    text = json.dumps([_plain(value) for value in decisive], sort_keys=True, default=str) + code_digest(module)
-    return Path(parent) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 class Run:
@@ -158,7 +93,7 @@ class Run:
         self._together = processes()
         alone = self._together is None
         self.rank, self.world = (0, 1) if alone else (self._together.process_index, self._together.num_processes)
-        self.config, self.seed, self.parts, self.device = _plain(config), seed, parts, device
+        self.config, self.seed, self.parts, self.device = plain(config), seed, parts, device
         self.progress = progress and self.rank == 0
         self.history: list[dict[str, float]] = []
         self.epoch = 0
@@ -364,9 +299,3 @@ class Run:
     def _say(self, line: str) -> None:
         if self.rank == 0:
             print(line, file=sys.stderr)
-
-
-def _plain(value: Any) -> Any:
-    """A configuration as JSON gives it back."""
-    value = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-    return json.loads(json.dumps(value, default=str))

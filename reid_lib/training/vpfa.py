@@ -28,13 +28,16 @@ from torch import nn
 from reid_lib.datasets.image_store import cache_folder
 from reid_lib.datasets.mlr import MLR_RATES, Trial
 from reid_lib.datasets.records import ReIDDataset
+from reid_lib.devices import pick_device
+from reid_lib.digest import code_digest, keyed
 from reid_lib.evaluation.features import FeatureBank, evaluate_features
+from reid_lib.evaluation.matchers import FeatureMatcher
 from reid_lib.evaluation.ranking import Evaluation, summarise
 from reid_lib.losses.vpfa import identity_mean_pairs, sample_pairs, vector_panning_loss
 from reid_lib.networks.vpfa import Shift, VectorPanningModule
+from reid_lib.profiles import PROFILES
 from reid_lib.seeds import numpy_generator, torch_generator
-from reid_lib.training.baseline import PROFILES, FeatureMatcher
-from reid_lib.training.run import Run, initialise, pick_device, run_folder
+from reid_lib.training.run import Run, initialise
 
 FORMAT = 1  # of the files that `save` writes; a change that old code cannot read raises it
 PAIRINGS = ("identity_mean", "image")
@@ -589,7 +592,7 @@ def fit_to_bank(
         # not the split's number: another partition of the same images has the same fingerprint
         people = bank.dataset.part("train", split)["pid"].unique().tolist()
         decisive = type(panning).__name__, settings, bank.folder.name, people, tuple(rates), identities
-        file = run_folder(folder, "vpfa", __name__, *decisive).with_suffix(".safetensors")
+        file = keyed(folder, "vpfa", *decisive, code_digest(__name__)).with_suffix(".safetensors")
     if file is None or not _loaded(panning, file):
         _fit_to_bank(panning, bank, split, rates, identities)
         if file is not None:
@@ -684,36 +687,8 @@ def frozen_features(
     what = [dataset.fingerprint(times=True), dataset.size, kernel]
     # this module is no part of what a frozen network gives
     module = FeatureMatcher.__module__
-    folder = run_folder(cache_folder() / "features", dataset.name, module, digest.hexdigest(), *how, *what)
+    folder = keyed(cache_folder() / "features", dataset.name, digest.hexdigest(), *how, *what, code_digest(module))
     return FeatureBank(matcher, dataset, kernel=kernel, folder=folder, progress=progress)
-
-
-class PannedMatcher(FeatureMatcher):
-    """The Matcher of a network with an estimator behind it: query features are panned, then compared by cosine.
-
-    Every query is panned, whatever its rate; the gallery never is. The estimator must be fitted on the features that
-    ``embed`` gives, before they get length 1.
-
-    Args:
-        embed, input_size, device: as `FeatureMatcher` takes them.
-        panning: a fitted `VectorPanning`, `MeanShift` or `RidgeMap`.
-        split: the split on whose training identities network or estimator were trained; None: on no identity.
-    """
-
-    def __init__(
-        self,
-        embed: Callable[[torch.Tensor], torch.Tensor],
-        input_size: tuple[int, int],
-        device: torch.device,
-        panning: _FeatureMap,
-        split: int | None = None,
-    ) -> None:
-        super().__init__(embed, input_size, device, split)
-        self.panning = panning
-
-    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 images (n, 3, H, W) of rates (n,) as panned features (n, d) of length 1."""
-        return nn.functional.normalize(self.panning.transform(self.features(images), rates))
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from reid_lib.devices import pick_device, processes
 from reid_lib.seeds import torch_generator
-from reid_lib.training.run import Run, TrainingError, initialise, pick_device, processes
+from reid_lib.training.run import Run, TrainingError, initialise
 
 CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
 BATCHES = torch.randn(5, 8, 3, generator=torch_generator(0, "batches"))  # two processes leave the fifth out
