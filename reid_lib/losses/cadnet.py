@@ -1,27 +1,12 @@
 """Eq. 1 to 6 of CAD-Net (Li et al., ICCV 2019); its identity loss is `common.identity_loss`.
 
-Discriminators give logits: D(x) = sigmoid(logit), near 1 for HR features (D_F) and for true images (D_I).
+D_F gives logits of "this is a feature of an HR image", D_I of "this is a true HR image" (`losses.adversarial`).
 """
 
 import torch
-from torch.nn import functional
 
+from reid_lib.losses.adversarial import adversarial_loss, generator_loss
 from reid_lib.losses.common import batch_hard_triplet_loss
-
-FORMS = ("non_saturating", "minimax")
-
-
-def adversarial_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Eq. 1, L_adv^DF = E[log D_F(f_H)] + E[log(1 - D_F(f_L))]; a discriminator makes it large.
-
-    Args:
-        real: D's logits of HR features (of true images in Eq. 3), any shape.
-        fake: its logits of LR features (of recovered images), any shape.
-
-    Returns:
-        A scalar <= 0; 0 for a discriminator that is sure and always right, -2 log 2 for one that guesses.
-    """
-    return functional.logsigmoid(real.float()).mean() + functional.logsigmoid(-fake.float()).mean()
 
 
 def image_adversarial_loss(real: torch.Tensor, recovered_hr: torch.Tensor, recovered_lr: torch.Tensor) -> torch.Tensor:
@@ -32,18 +17,18 @@ def image_adversarial_loss(real: torch.Tensor, recovered_hr: torch.Tensor, recov
         recovered_hr, recovered_lr: logits of G(f_H) and G(f_L).
 
     Returns:
-        A scalar <= 0, which D_I makes large.
+        A scalar <= 0, which D_I maximises.
     """
     return adversarial_loss(real, recovered_lr) + adversarial_loss(real, recovered_hr)
 
 
 def encoder_adversarial_loss(hr: torch.Tensor, lr: torch.Tensor, form: str = "non_saturating") -> torch.Tensor:
-    """What E makes small against D_F (Eq. 1); both terms depend on E.
+    """What E minimises against D_F (Eq. 1); both terms depend on E.
 
     Args:
         hr, lr: D_F's logits of f_H and f_L.
-        form: "minimax" is Eq. 1 as printed; "non_saturating" asks for the exchanged verdicts, -E[log D_F(f_L)] -
-            E[log(1 - D_F(f_H))], whose gradient does not vanish where D_F is sure and right.
+        form: "minimax" is Eq. 1 as printed; "non_saturating" exchanges the two, -E[log D_F(f_L)] -
+            E[log(1 - D_F(f_H))], so that the gradient does not vanish where D_F is sure and right.
     """
     return adversarial_loss(hr, lr) if form == "minimax" else -adversarial_loss(lr, hr)
 
@@ -51,15 +36,13 @@ def encoder_adversarial_loss(hr: torch.Tensor, lr: torch.Tensor, form: str = "no
 def decoder_adversarial_loss(
     recovered_hr: torch.Tensor, recovered_lr: torch.Tensor, form: str = "non_saturating"
 ) -> torch.Tensor:
-    """What E and G make small against D_I (Eq. 3), without its terms of true images, which do not depend on them.
+    """What E and G minimise against D_I (Eq. 3), without its terms of true images, which do not depend on them.
 
     Args:
         recovered_hr, recovered_lr: D_I's logits of G(f_H) and G(f_L).
-        form: "minimax", E[log(1 - D_I(G(f)))], or "non_saturating", -E[log D_I(G(f))]; a sum over HR and LR.
+        form: of `adversarial.generator_loss`; a sum over HR and LR.
     """
-    sign = -1 if form == "minimax" else 1
-    hr, lr = (functional.logsigmoid(sign * logits.float()).mean() for logits in (recovered_hr, recovered_lr))
-    return -sign * (hr + lr)
+    return generator_loss(recovered_hr, form) + generator_loss(recovered_lr, form)
 
 
 def reconstruction_loss(
@@ -70,9 +53,6 @@ def reconstruction_loss(
     Args:
         recovered_hr, truth_hr: (n, 3, H, W).
         recovered_lr, truth_lr: (m, 3, H, W); m may be 0, which counts as no error.
-
-    Returns:
-        A scalar >= 0.
     """
     pairs = ((recovered_hr, truth_hr), (recovered_lr, truth_lr))
     return sum((recovered - truth).abs().sum() / max(1, truth.numel()) for recovered, truth in pairs)
@@ -87,9 +67,6 @@ def cross_resolution_triplet_loss(
         hr, lr: features u (n, 2 d) and (m, 2 d).
         hr_labels, lr_labels: their identities (n,) and (m,).
         margin: phi.
-
-    Raises:
-        ValueError: the HR or the LR images are of one identity only.
     """
     return batch_hard_triplet_loss(hr, hr_labels, margin) + batch_hard_triplet_loss(lr, lr_labels, margin)
 

@@ -9,7 +9,7 @@ def identity_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     Args:
         logits: (N, number of training identities).
-        labels: int64 (N,), the place of each image's identity among the training identities.
+        labels: int64 (N,), the index of each image's identity among the training identities.
 
     Returns:
         A scalar >= 0.

@@ -1,25 +1,10 @@
-"""CycleGAN's losses (Zhu et al., ICCV 2017): Eq. 1 in the least-squares form of Section 4, Eq. 2, and Section 5.2."""
+"""CycleGAN's own losses (Zhu et al., ICCV 2017): Eq. 2 and Section 5.2.
+
+Its adversarial losses (Eq. 1 in the form of Section 4) are the least-squares ones of `losses.adversarial`.
+"""
 
 import torch
 from torch.nn import functional
-
-
-def generator_loss(fake: torch.Tensor) -> torch.Tensor:
-    """Return the mean of (D(G(x)) - 1)^2: a generator wants its images taken for real.
-
-    Args:
-        fake: the discriminator's scores of generated images, any shape.
-    """
-    return (fake - 1).square().mean()
-
-
-def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Return half the sum of the means of (D(y) - 1)^2 and D(G(x))^2 ("we divide the objective by 2", appendix 7.1).
-
-    Args:
-        real, fake: the discriminator's scores of real and generated images, any shape.
-    """
-    return ((real - 1).square().mean() + fake.square().mean()) / 2
 
 
 def cycle_consistency_loss(

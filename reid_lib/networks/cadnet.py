@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
-from reid_lib.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
+from reid_lib.networks.inputs import to_network_range
 from reid_lib.networks.resnet import ResNet
 
 FEATURES = ("both", "f", "g")
@@ -155,10 +155,10 @@ class UpBlock(nn.Module):
 
 
 class ResolutionDiscriminator(nn.Sequential):
-    """D_F (Tsai et al., 2018): five convolutions, leaky ReLU 0.2 between; one logit ("this is HR") for each place.
+    """D_F (Tsai et al., 2018): five convolutions, leaky ReLU 0.2 between; one logit ("this is HR") for each position.
 
     Tsai et al. have 4x4 convolutions of stride 2 and far larger maps. Here a layer has them while both sides of its
-    map have at least two places; the others are 3x3 of stride 1.
+    map have at least two positions; the others are 3x3 of stride 1.
 
     Args:
         dim: channels of the map f.
@@ -192,13 +192,3 @@ class ImageDiscriminator(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images (N, 3, H, W) to logits (N,)."""
         return self.verdict(self.backbone(x)).squeeze(1)
-
-
-def to_network_range(images: torch.Tensor) -> torch.Tensor:
-    """Map images (N, 3, H, W) of 0..1 to ImageNet-normalised ones, what `inputs.normalise` makes of 0..255."""
-    return (images - images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)) / images.new_tensor(IMAGENET_STD).view(3, 1, 1)
-
-
-def to_image_range(x: torch.Tensor) -> torch.Tensor:
-    """Map ImageNet-normalised images (N, 3, H, W) to 0..1."""
-    return x * x.new_tensor(IMAGENET_STD).view(3, 1, 1) + x.new_tensor(IMAGENET_MEAN).view(3, 1, 1)

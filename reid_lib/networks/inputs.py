@@ -40,3 +40,13 @@ def normalise(images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     mean = x.new_tensor(IMAGENET_MEAN).view(3, 1, 1) * 255
     std = x.new_tensor(IMAGENET_STD).view(3, 1, 1) * 255
     return (x - mean) / std
+
+
+def to_network_range(images: Tensor) -> Tensor:
+    """Map images (N, 3, H, W) of 0..1 to ImageNet-normalised ones, what `normalise` makes of 0..255."""
+    return (images - images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)) / images.new_tensor(IMAGENET_STD).view(3, 1, 1)
+
+
+def to_image_range(x: Tensor) -> Tensor:
+    """Map ImageNet-normalised images (N, 3, H, W) to 0..1."""
+    return x * x.new_tensor(IMAGENET_STD).view(3, 1, 1) + x.new_tensor(IMAGENET_MEAN).view(3, 1, 1)

@@ -1,27 +1,21 @@
 """CAD-Net (Li et al., ICCV 2019): the alternating loop, its ablations, a look at its two games, and its Matcher."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 from torch.nn import functional
 
-from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
-from reid_lib.devices import pick_device
-from reid_lib.digest import code_digest, keyed
 from reid_lib.evaluation.matchers import FeatureMatcher
+from reid_lib.losses.adversarial import FORMS, adversarial_loss
 from reid_lib.losses.cadnet import (
-    FORMS,
-    adversarial_loss,
     cross_resolution_triplet_loss,
     decoder_adversarial_loss,
     encoder_adversarial_loss,
@@ -30,14 +24,24 @@ from reid_lib.losses.cadnet import (
     reconstruction_loss,
 )
 from reid_lib.losses.common import identity_loss
-from reid_lib.networks.cadnet import FEATURES, CADNet, to_image_range
-from reid_lib.networks.inputs import normalise
-from reid_lib.profiles import PROFILES
+from reid_lib.networks.cadnet import FEATURES, CADNet
+from reid_lib.networks.inputs import normalise, to_image_range
+from reid_lib.profiles import settings
 from reid_lib.seeds import torch_generator
-from reid_lib.training.baseline import build_backbone
-from reid_lib.training.run import Run, TrainingError, initialise
+from reid_lib.training import adversarial
+from reid_lib.training.adversarial import check_discriminators, discriminator_step, parameters
+from reid_lib.training.run import Run, initialise
+from reid_lib.training.starts import build_backbone
+from reid_lib.training.training_set import TrainingSet
 
-WINS, LOST = 0.95, 0.55  # shares of right verdicts in the last quarter, see `discriminator_report`
+REMEDIES = {
+    name: f"Lower discriminator_learning_rate or discriminator_width, or leave {name.upper()} out with {weight}=0"
+    for name, weight in (("d_f", "lambda_adversarial_f"), ("d_i", "lambda_adversarial_i"))
+}
+MEANINGS = {  # of a discriminator that wins, and of one that has lost
+    "d_f": ("HR and LR features can still be told apart", "HR and LR features look alike to it"),
+    "d_i": ("recovered images are easily told from true ones", "recovered images look true to it"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,12 @@ class CADNetConfig:
     the discriminator or the classifier behind it) does not exist.
 
     Attributes:
-        network, width, weights: of E and F, as in `baseline.BaselineConfig`; "resnet50" has a last stride of 2.
+        network, width, weights: of E and F, as `starts.build_backbone` takes them; "resnet50" has a last stride of 2.
         discriminator_width: channels of the first layer of D_F and D_I.
         rates: down-sampling rates of the LR images, drawn per image.
         features: "both" (v = [f, g]), "f" or "g": what C takes and what is matched.
         classify: whether there is L_cls. Without it F has no loss either and stays as it starts.
-        adversarial: what E and G make small, one of `losses.cadnet.FORMS`.
+        adversarial: what E and G minimise against D_F and D_I, one of `losses.adversarial.FORMS`.
         lambda_adversarial_f, lambda_reconstruction, lambda_adversarial_i: weights of Eq. 6; 0 leaves a loss out.
         margin: phi of the triplet loss.
         kernel: down-sampling kernel.
@@ -134,24 +138,21 @@ class CADNetConfig:
         Raises:
             ValueError: unknown profile, or a change that is out of place.
         """
-        tiny = {"network": "tiny", "weights": "none", "input_size": None, "learning_rate": 1e-2}
+        tiny = {"network": "tiny", "input_size": None, "learning_rate": 1e-2}
         tiny["discriminator_learning_rate"] = 1e-2  # five times as much, and D_I wins outright
-        small = {
-            "smoke": {**tiny, "width": 8, "discriminator_width": 4, "pad": 2, "epochs": 2},
+        smaller = {
+            "smoke": {**tiny, "weights": "none", "width": 8, "discriminator_width": 4, "pad": 2, "epochs": 2},
             "demo": {
                 **tiny,
-                "steps": 30,
                 "weights": "synth",
                 "width": 16,
                 "discriminator_width": 8,
                 "pad": 5,
                 "epochs": 10,
+                "steps": 30,
             },
-            "paper": {},
         }
-        if profile not in small:
-            raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
-        return cls(**{**small[profile], **changes})
+        return cls(**settings(profile, smaller, changes))
 
 
 class CADNetMatcher(FeatureMatcher):
@@ -201,7 +202,7 @@ class Batch(NamedTuple):
     Attributes:
         inputs: (2 n, 3, H, W), normalised.
         labels: (2 n,).
-        paired: places in ``inputs`` that have a true HR image: all n HR ones, then LR ones (not the genuine ones).
+        paired: indices of the ``inputs`` that have a true HR image: all n HR ones, then LR ones (not the genuine ones).
         truths: those HR images (n + m, 3, H, W), normalised.
     """
 
@@ -223,11 +224,9 @@ def train(
 ) -> CADNetMatcher:
     """Train CAD-Net on the training identities of a split and return its Matcher.
 
-    Each iteration takes one step with the discriminators, then one with E, G, F and C on the same forward pass of E
-    and G. The history has the terms of Eq. 6 before their lambdas; of each discriminator its loss (Eq. 1 or 3, with the
-    sign turned), the share of its right verdicts and the norm of its gradient; and that of the gradient of E, G, F, C.
-
-    A finished run in ``folder`` is loaded, an unfinished one goes on.
+    The history has the terms of Eq. 6 before their lambdas; of each discriminator its loss (Eq. 1 or 3, with the sign
+    turned), its accuracy and the norm of its gradient; and that of the gradient of E, G, F and C. A finished run in
+    ``folder`` is loaded, an unfinished one goes on.
 
     Args:
         config: settings.
@@ -243,36 +242,27 @@ def train(
             reach.
         TrainingError: a term or a gradient that is not finite; a discriminator whose loss is 0 for a whole epoch.
     """
-    device, size = device or pick_device(), config.input_size or dataset.size
-    rows = dataset.part("train", split)
-    pids, genuine = rows["pid"].to_numpy(), (rows["camid"] == dataset.genuine_lr_camid).to_numpy()
-    labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
-    network = initialise(lambda: build_network(config, size, int(labels.max()) + 1), seed, device)
+    data, size = TrainingSet(dataset, split, device), config.input_size or dataset.size
+    network = initialise(lambda: build_network(config, size, data.identities), seed, data.device)
     optimizers = build_optimizers(config, network)
-    if folder is not None:
-        people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
-        code = code_digest(__name__)
-        folder = keyed(folder, f"cadnet-seed{seed}", config, dataset.fingerprint(), people, seed, code)
-    run = Run(folder, config, seed, {"network": network, **optimizers}, device, progress)
-    store, numbers = open_store(dataset), rows.index.to_numpy()
+    run = data.open_run(__name__, config, {"network": network, **optimizers}, seed, folder, progress)
     for epoch in run.epochs(config.epochs):
         set_training(network)
         steps = []
-        for hr, lr in run.batches(draw_places(pids, genuine, config, seed, epoch)):
-            places = np.concatenate([hr, lr])
-            is_genuine = torch.from_numpy(genuine[lr])
-            batch = training_batch(store, numbers[places], labels[places], is_genuine, config, run.generator, device)
+        for hr, lr in run.batches(draw_indices(data, config, seed, epoch)):
+            batch = training_batch(data, hr, lr, config, run.generator)
             steps.append(iterate(run, network, config, optimizers, batch))
-            run.note(steps[-1], images=len(places))
-        check_discriminators(steps, epoch)
-    return CADNetMatcher(network, size, device, split, pd.DataFrame(run.history))
+            run.note(steps[-1], images=len(batch.inputs))
+        check_discriminators(steps, epoch, REMEDIES)
+    return CADNetMatcher(network, size, data.device, split, pd.DataFrame(run.history))
 
 
 def build_network(config: CADNetConfig, size: tuple[int, int], identities: int) -> CADNet:
     """Build the network of a configuration for images of ``size`` (H, W), without the parts that it does not need."""
+    backbone = partial(build_backbone, config.network, config.width, config.weights, size, last_stride=2)
     return CADNet(
-        build_backbone(config, size, last_stride=2),
-        None if config.features == "f" else build_backbone(config, size, last_stride=2),
+        backbone(),
+        None if config.features == "f" else backbone(),
         identities if config.classify else None,
         size,
         config.features,
@@ -283,18 +273,14 @@ def build_network(config: CADNetConfig, size: tuple[int, int], identities: int) 
 
 
 def build_optimizers(config: CADNetConfig, network: CADNet) -> dict[str, torch.optim.Optimizer]:
-    """Return SGD of E, G, F and C as "generator", and of D_F and D_I as "discriminators" where there is one."""
-    learning = [network.E, network.G, *((network.F, network.C) if config.classify else ())]
+    """Return SGD of E, G, F and C as "generator", and of each discriminator that there is as "d_f" and "d_i"."""
+    learning = parameters(network.E, network.G, *((network.F, network.C) if config.classify else ()))
     settings = {"lr": config.learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
-    optimizers = {"generator": torch.optim.SGD(parameters(*learning), **settings)}
-    if against := parameters(network.D_F, network.D_I):
-        optimizers["discriminators"] = torch.optim.SGD(against, lr=config.discriminator_learning_rate)
+    optimizers = {"generator": torch.optim.SGD(learning, **settings)}
+    for name, discriminator in (("d_f", network.D_F), ("d_i", network.D_I)):
+        if discriminator is not None:
+            optimizers[name] = torch.optim.SGD(discriminator.parameters(), lr=config.discriminator_learning_rate)
     return optimizers
-
-
-def parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
-    """Return the parameters of all modules that there are."""
-    return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
 
 def set_training(network: CADNet) -> None:
@@ -304,52 +290,43 @@ def set_training(network: CADNet) -> None:
         network.F.eval()
 
 
-def draw_places(
-    pids: np.ndarray, genuine: np.ndarray, config: CADNetConfig, seed: int, epoch: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def draw_indices(data: TrainingSet, config: CADNetConfig, seed: int, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return an epoch of (HR half, LR half), each p identities with k images, drawn independently ("shuffled", 3.2).
 
-    Args:
-        pids: (N,) identities of the training images.
-        genuine: bool (N,), which of them are LR by nature: they are in the LR halves only.
+    Genuine LR images are in the LR halves only.
 
     Returns:
-        Pairs of arrays (p * k,) of places in ``pids``.
+        Pairs of arrays (p * k,) of indices of the training images.
     """
-    hr = np.flatnonzero(~genuine)
+    hr = np.flatnonzero(~data.genuine.numpy())
     other = torch_generator(seed, "cadnet", "lr").initial_seed()
-    first = [hr[places] for places in pk_batches(pids[hr], config.p, config.k, seed, epoch)]
-    return list(zip(first, pk_batches(pids, config.p, config.k, other, epoch), strict=False))[: config.steps]
+    first = [hr[indices] for indices in pk_batches(data.pids[hr], config.p, config.k, seed, epoch)]
+    return list(zip(first, pk_batches(data.pids, config.p, config.k, other, epoch), strict=False))[: config.steps]
 
 
 def training_batch(
-    store: ImageStore,
-    rows: np.ndarray,
-    labels: torch.Tensor,
-    genuine: torch.Tensor,
-    config: CADNetConfig,
-    generator: torch.Generator,
-    device: torch.device,
+    data: TrainingSet, hr: np.ndarray, lr: np.ndarray, config: CADNetConfig, generator: torch.Generator
 ) -> Batch:
-    """Read a batch, down-sample its second half, resize, augment (an LR image as its HR one) and normalise.
+    """Read a batch, down-sample its LR half, resize, augment (an LR image as its HR one) and normalise.
 
     Args:
-        rows: numbers of the images (2 n,).
-        labels: (2 n,).
-        genuine: bool (n,), which images of the LR half are LR by nature: they are left as they are.
+        data: the training images.
+        hr, lr: indices (n,) of both halves; images that are LR by nature are left as they are.
+        config: rates, kernel, size and augmentation.
+        generator: of the draws.
     """
-    half = len(rows) // 2
-    hr, truth = store.batch(rows).to(device, non_blocking=True).chunk(2)
+    half, genuine = len(hr), data.genuine[lr]
+    hr_images, truth = data.images(np.concatenate([hr, lr])).chunk(2)
     rates = draw_rates(half, config.rates, generator).where(~genuine, 1)
     pairs = torch.cat([degrade(truth, rates, config.kernel), truth], 1)  # six channels: one crop for both
-    if config.input_size not in (None, tuple(hr.shape[2:])):
-        hr, pairs = upsample(hr, config.input_size), upsample(pairs, config.input_size)
-    hr, pairs = augment(hr, generator, config.pad), augment(pairs, generator, config.pad)
+    if config.input_size not in (None, data.size):
+        hr_images, pairs = upsample(hr_images, config.input_size), upsample(pairs, config.input_size)
+    hr_images, pairs = augment(hr_images, generator, config.pad), augment(pairs, generator, config.pad)
     known = (~genuine).nonzero().squeeze(1)
-    paired = torch.cat([torch.arange(half), half + known]).to(device, non_blocking=True)
-    inputs = normalise(torch.cat([hr, pairs[:, :3]])).contiguous(memory_format=torch.channels_last)
-    truths = torch.cat([inputs[:half], normalise(pairs[:, 3:])[known.to(device, non_blocking=True)]])
-    labels = labels.to(device, non_blocking=True)
+    paired = torch.cat([torch.arange(half), half + known]).to(data.device, non_blocking=True)
+    inputs = normalise(torch.cat([hr_images, pairs[:, :3]])).contiguous(memory_format=torch.channels_last)
+    truths = torch.cat([inputs[:half], normalise(pairs[:, 3:])[known.to(data.device, non_blocking=True)]])
+    labels = data.labels_of(np.concatenate([hr, lr]))
     return Batch(inputs, labels, paired, truths.contiguous(memory_format=torch.channels_last))
 
 
@@ -364,49 +341,48 @@ def iterate(
 
     E and G see HR and LR images in one pass, so that a batch's statistics are of both, as those used in tests are.
     """
-    noted = {}
     with run.autocast():
-        maps = network.E.stages(batch.inputs)
-        recovered = network.G(maps)
+        maps = network.E.stages(batch.inputs)  # f = E(x) is the last one
+        recovered = network.G(maps)  # G(f)
     f = maps[-1]
-    if "discriminators" in optimizers:
-        with run.autocast():
-            losses, accuracies = discriminator_losses(network, f.detach(), recovered.detach(), batch.truths)
-        run.descend(optimizers["discriminators"], losses)
-        noted |= losses | accuracies
-        noted |= {
-            f"gradient_{name}": gradient_norm(module)
-            for name, module in (("d_f", network.D_F), ("d_i", network.D_I))
-            if module is not None
-        }
-    with run.autocast(), frozen(network.D_F, network.D_I):
+    # D_F and D_I maximise Eq. 1 and 3 on f and G(f), detached from E and G
+    judged = discriminators(run, network, optimizers, f.detach(), recovered.detach(), batch.truths)
+    with run.autocast():
         terms = generator_terms(network, config, batch, f, recovered)
-    run.descend(optimizers["generator"], full_objective(terms, config.lambdas))
-    trained = (network.E, network.G, *((network.F, network.C) if config.classify else ()))
-    noted = {**terms, **noted, "gradient_generator": gradient_norm(*trained)}
-    return {name: value.detach() for name, value in noted.items()}
+    # E, G, F and C minimise Eq. 6: L_cls + lambda L_adv^DF + lambda L_rec + lambda L_adv^DI
+    gradient = run.descend(optimizers["generator"], full_objective(terms, config.lambdas))
+    return {name: term.detach() for name, term in terms.items()} | judged | {"gradient_generator": gradient}
 
 
-def discriminator_losses(
-    network: CADNet, f: torch.Tensor, recovered: torch.Tensor, truths: torch.Tensor
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Return what D_F and D_I make small, Eq. 1 and 3 with the sign turned, and their shares of right verdicts.
+def discriminators(
+    run: Run,
+    network: CADNet,
+    optimizers: dict[str, torch.optim.Optimizer],
+    f: torch.Tensor,
+    recovered: torch.Tensor,
+    truths: torch.Tensor,
+) -> dict[str, torch.Tensor]:
+    """Take a step with each discriminator that there is; return what goes into the history.
 
     Args:
-        f: features (2 n, d, h, w), the first half of HR images, cut off from E.
-        recovered: G's images (2 n, 3, H, W) in the same order, cut off from G.
+        run, network, optimizers: those of `iterate`.
+        f: features (2 n, d, h, w), the first half of HR images, detached.
+        recovered: G's images (2 n, 3, H, W) in the same order, detached.
         truths: true HR images (m, 3, H, W).
     """
-    losses, accuracies = {}, {}
+    noted = {}
     if network.D_F is not None:
-        hr, lr = network.D_F(f).chunk(2)
-        losses["loss_d_f"], accuracies["accuracy_d_f"] = -adversarial_loss(hr, lr), right_verdicts(hr, lr)
+        with run.autocast():
+            hr, lr = network.D_F(f).chunk(2)
+            loss = -adversarial_loss(hr, lr)  # Eq. 1: E[log D_F(f_H)] + E[log(1 - D_F(f_L))]
+        noted |= discriminator_step(run, "d_f", optimizers["d_f"], loss, hr, lr)
     if network.D_I is not None:
-        # two passes: true and recovered images in one would share its batch statistics
-        real, fake = network.D_I(truths), network.D_I(recovered)
-        losses["loss_d_i"] = -image_adversarial_loss(real, *fake.chunk(2))
-        accuracies["accuracy_d_i"] = right_verdicts(real, fake)
-    return losses, accuracies
+        with run.autocast():
+            # two passes: true and recovered images in one would share its batch statistics
+            real, fake = network.D_I(truths), network.D_I(recovered)
+            loss = -image_adversarial_loss(real, *fake.chunk(2))  # Eq. 3
+        noted |= discriminator_step(run, "d_i", optimizers["d_i"], loss, real, fake)
+    return noted
 
 
 def generator_terms(
@@ -415,90 +391,27 @@ def generator_terms(
     """Return the terms of Eq. 6 that the configuration keeps, before their weights.
 
     Args:
+        network, config, batch: those of `iterate`.
         f: E's features of the batch (2 n, d, h, w).
         recovered: G's images of it (2 n, 3, H, W).
     """
     terms, half = {}, len(batch.inputs) // 2
-    if config.classify:
+    if config.classify:  # Eq. 4: L_cls = L_id + L_tri on u = GAP([f, g]), g = F(G(f))
         u = network.joint_feature(f, recovered)
         terms["identity"] = identity_loss(network.C(u), batch.labels)
-        terms["triplet"] = cross_resolution_triplet_loss(
+        terms["triplet"] = cross_resolution_triplet_loss(  # Eq. 5
             u[:half], batch.labels[:half], u[half:], batch.labels[half:], config.margin
         )
-    if config.lambda_adversarial_f:
+    if config.lambda_adversarial_f:  # Eq. 1, E's side
         terms["adversarial_f"] = encoder_adversarial_loss(*network.D_F(f).chunk(2), config.adversarial)
-    if config.lambda_reconstruction:
+    if config.lambda_reconstruction:  # Eq. 2
         paired, truths = recovered[batch.paired], batch.truths
         terms["reconstruction"] = reconstruction_loss(paired[:half], truths[:half], paired[half:], truths[half:])
-    if config.lambda_adversarial_i:
+    if config.lambda_adversarial_i:  # Eq. 3, E's and G's side
         terms["adversarial_i"] = decoder_adversarial_loss(*network.D_I(recovered).chunk(2), config.adversarial)
     return terms
 
 
-@contextmanager
-def frozen(*modules: nn.Module | None) -> Iterator[None]:
-    """Let gradients pass through the modules and leave none in them."""
-    inside = parameters(*modules)
-    for parameter in inside:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in inside:
-            parameter.requires_grad_(True)
-
-
-def gradient_norm(*modules: nn.Module | None) -> torch.Tensor:
-    """Return the Euclidean norm of all gradients in the modules."""
-    return nn.utils.get_total_norm([p.grad for p in parameters(*modules) if p.grad is not None])
-
-
-@torch.no_grad()
-def right_verdicts(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Return the share of right verdicts, of real ones and of fakes in equal parts; logits of any shape."""
-    return ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
-
-
-def check_discriminators(steps: list[dict[str, torch.Tensor]], epoch: int) -> None:
-    """Stop where a discriminator has won outright.
-
-    Args:
-        steps: what `iterate` returned for each step of the epoch.
-
-    Raises:
-        TrainingError: a loss was exactly 0 in every step of the epoch.
-    """
-    for name, (letter, against) in {"d_f": ("D_F", "E"), "d_i": ("D_I", "G")}.items():
-        if f"loss_{name}" in steps[0] and not torch.stack([step[f"loss_{name}"] for step in steps]).any():
-            raise TrainingError(
-                f"{letter} has won outright: its loss was exactly 0 in every step of epoch {epoch}, so that it learns "
-                f"nothing more and tells {against} nothing but that it fails. Lower discriminator_learning_rate or "
-                f"discriminator_width, or leave it out with lambda_adversarial_{name[-1]}=0; the checkpoint of the "
-                "epoch before, if there is one, is kept"
-            )
-
-
 def discriminator_report(history: pd.DataFrame) -> list[str]:
-    """Say which discriminator wins and which has lost, by its right verdicts in the last quarter of the epochs.
-
-    Args:
-        history: of `train`, a row per epoch.
-
-    Returns:
-        One sentence for each discriminator that is right in more than 95 % (it wins) or less than 55 % (it has lost) of
-        its verdicts; none for an even game.
-    """
-    tail, sentences = history.tail(max(1, len(history) // 4)), []
-    found = {
-        "d_f": ("D_F", "HR and LR features can still be told apart", "HR and LR features look alike to it"),
-        "d_i": ("D_I", "recovered images are easily told from true ones", "recovered images look true to it"),
-    }
-    for name, (letter, if_wins, if_lost) in found.items():
-        if f"accuracy_{name}" not in history:
-            continue
-        right = tail[f"accuracy_{name}"].mean()
-        verdict = f"wins: {if_wins}" if right > WINS else f"has lost: {if_lost}, or it learns too slowly to see"
-        if right > WINS or right < LOST:
-            epochs = "the last epoch" if len(tail) == 1 else f"the last {len(tail)} of {len(history)} epochs"
-            sentences.append(f"{letter} {verdict} ({100 * right:.0f} % right verdicts in {epochs}, 50 % by chance).")
-    return sentences
+    """Return `adversarial.discriminator_report` of CAD-Net's history: which of D_F and D_I wins, which has lost."""
+    return adversarial.discriminator_report(history, MEANINGS)

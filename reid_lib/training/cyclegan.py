@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.datasets.sampling import augment, draw_rates
-from reid_lib.devices import pick_device
-from reid_lib.digest import code_digest, keyed
-from reid_lib.losses.cyclegan import cycle_consistency_loss, discriminator_loss, generator_loss, identity_mapping_loss
+from reid_lib.losses.adversarial import least_squares_discriminator_loss, least_squares_generator_loss
+from reid_lib.losses.cyclegan import cycle_consistency_loss, identity_mapping_loss
 from reid_lib.networks.cyclegan import SMALLEST, CycleGAN
+from reid_lib.profiles import settings
 from reid_lib.seeds import numpy_generator
+from reid_lib.training.adversarial import discriminator_step, parameters
 from reid_lib.training.run import Run, initialise
+from reid_lib.training.training_set import UnlabelledSet
 
 BETAS = (0.5, 0.999)  # of Adam; not in the paper, of the authors' code
 
@@ -79,7 +80,7 @@ class CycleGANConfig:
         Raises:
             ValueError: unknown profile, or a change that is out of place.
         """
-        small = {
+        smaller = {
             "smoke": {"width": 4, "blocks": 1, "batch": 8, "epochs": 2, "constant": 1},
             "demo": {
                 "width": 8,
@@ -90,11 +91,8 @@ class CycleGANConfig:
                 "constant": 1,
                 "steps": 100,
             },
-            "paper": {},
         }
-        if profile not in small:
-            raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(small)}")
-        return cls(**{**small[profile], **changes})
+        return cls(**settings(profile, smaller, changes))
 
 
 class ImageBuffer:
@@ -120,8 +118,8 @@ class ImageBuffer:
             if len(self.images) < self.size:
                 self.images.append(image.clone())
             elif torch.rand((), generator=generator) < 0.5:
-                place = int(torch.randint(self.size, (), generator=generator))
-                self.images[place], image = image.clone(), self.images[place]
+                index = int(torch.randint(self.size, (), generator=generator))
+                self.images[index], image = image.clone(), self.images[index]
             shown.append(image)
         return torch.stack(shown)
 
@@ -183,54 +181,57 @@ def train(
         ValueError: images whose sides are no multiples of 4, or shorter than `networks.cyclegan.SMALLEST` pixels.
         TrainingError: a loss that is not finite.
     """
-    device, rows = device or pick_device(), dataset.part("train", split)
     if min(dataset.size) < SMALLEST or any(side % 4 for side in dataset.size):
         raise ValueError(
             f"CycleGAN needs images whose sides are multiples of 4 and at least {SMALLEST} pixels, "
             f"{dataset.name} has {dataset.size}"
         )
-    is_genuine = (rows["camid"] == dataset.genuine_lr_camid).to_numpy()
-    hr_rows = rows.index[~is_genuine].to_numpy()
-    lr_rows = rows.index[is_genuine].to_numpy() if is_genuine.any() else hr_rows
-    network = initialise(lambda: CycleGAN(config.width, config.blocks), seed, device)
-    of_generators = [*network.g.parameters(), *network.f.parameters()]
-    g_step = torch.optim.Adam(of_generators, config.learning_rate, betas=BETAS)
-    d_step = torch.optim.Adam([*network.d_hr.parameters(), *network.d_lr.parameters()], config.learning_rate, BETAS)
-    schedules = [LambdaLR(step, lambda epoch: learning_rate_factor(config, epoch)) for step in (g_step, d_step)]
-    hr_buffer, lr_buffer = ImageBuffer(config.buffer, device), ImageBuffer(config.buffer, device)
-    if folder is not None:
-        people = sorted(set(rows["pid"].tolist()))  # another partition of the same images has the same fingerprint
-        code = code_digest(__name__)
-        folder = keyed(folder, f"cyclegan-seed{seed}", config, dataset.fingerprint(), people, seed, code)
-    parts = {"network": network, "generators": g_step, "discriminators": d_step}
-    parts |= {"hr_buffer": hr_buffer, "lr_buffer": lr_buffer}
-    parts |= {f"schedule{n}": schedule for n, schedule in enumerate(schedules)}
-    run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
-
-    def read(numbers: np.ndarray, rates: tuple[int, ...]) -> torch.Tensor:
-        images = store.batch(numbers).to(device, non_blocking=True)
-        images = degrade(images, draw_rates(len(images), rates, run.generator), config.kernel)
-        return to_range(augment(images, run.generator, pad=0))
-
+    data = UnlabelledSet(dataset, split, device)
+    network = initialise(lambda: CycleGAN(config.width, config.blocks), seed, data.device)
+    optimizers = build_optimizers(config, network)
+    schedules = {
+        f"schedule_{name}": LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
+        for name, optimizer in optimizers.items()
+    }
+    buffers = {name: ImageBuffer(config.buffer, data.device) for name in ("buffer_hr", "buffer_lr")}
+    parts = {"network": network, **optimizers, **schedules, **buffers}
+    run = data.open_run(__name__, config, parts, seed, folder, progress)
     for epoch in run.epochs(config.epochs):
         network.train()
-        for hr_numbers, lr_numbers in run.batches(
-            unpaired_batches(hr_rows, lr_rows, config.batch, seed, epoch, config.steps)
-        ):
-            hr, lr = read(hr_numbers, (1,)), read(lr_numbers, (1,) if is_genuine.any() else config.rates)
+        for hr_indices, lr_indices in run.batches(unpaired_batches(data, config, seed, epoch)):
+            hr = read(data, hr_indices, (1,), config, run.generator)
+            lr = read(data, lr_indices, (1,) if data.genuine.any() else config.rates, config, run.generator)
+            # Eq. 3: G and F minimise L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F)
             terms, fake_hr, fake_lr = generator_terms(network, config, lr, hr)
-            g_step.zero_grad(set_to_none=True)
-            sum(terms.values()).backward(inputs=of_generators)
-            g_step.step()
-            old_lr, old_hr = lr_buffer.exchange(fake_lr, run.generator), hr_buffer.exchange(fake_hr, run.generator)
-            judged = discriminator_terms(network, lr, hr, old_lr, old_hr)
-            d_step.zero_grad(set_to_none=True)
-            sum(judged.values()).backward()
-            d_step.step()
-            run.note(terms | judged, images=len(hr) + len(lr))
-        for schedule in schedules:
+            run.descend(optimizers["generators"], terms)
+            old_lr = buffers["buffer_lr"].exchange(fake_lr, run.generator)
+            old_hr = buffers["buffer_hr"].exchange(fake_hr, run.generator)
+            judged = discriminators(run, network, optimizers, (hr, old_hr), (lr, old_lr))
+            noted = {name: term.detach() for name, term in terms.items()} | judged
+            run.note(noted, images=len(hr) + len(lr))
+        for schedule in schedules.values():
             schedule.step()
-    return CycleGANRecoverer(network, device, split)
+    return CycleGANRecoverer(network, data.device, split)
+
+
+def build_optimizers(config: CycleGANConfig, network: CycleGAN) -> dict[str, torch.optim.Optimizer]:
+    """Return Adam of G and F as "generators", and of each discriminator as "d_hr" and "d_lr"."""
+    players = {"generators": parameters(network.g, network.f)}
+    players |= {"d_hr": parameters(network.d_hr), "d_lr": parameters(network.d_lr)}
+    return {name: torch.optim.Adam(own, config.learning_rate, BETAS) for name, own in players.items()}
+
+
+def read(
+    data: UnlabelledSet,
+    indices: np.ndarray,
+    rates: tuple[int, ...],
+    config: CycleGANConfig,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Read training images (n,), down-sampled by rates drawn from ``rates``: (n, 3, H, W) with values from -1 to 1."""
+    images = data.images(indices)
+    images = degrade(images, draw_rates(len(images), rates, generator), config.kernel)
+    return to_range(augment(images, generator, pad=0))
 
 
 def generator_terms(
@@ -247,36 +248,54 @@ def generator_terms(
     cycle = cycle_consistency_loss(network.f(fake_hr), lr, network.g(fake_lr), hr)
     identity = identity_mapping_loss(network.g(hr), hr, network.f(lr), lr)
     terms = {
-        "adversarial": generator_loss(network.d_hr(fake_hr)) + generator_loss(network.d_lr(fake_lr)),
+        "adversarial": sum(
+            least_squares_generator_loss(scores) for scores in (network.d_hr(fake_hr), network.d_lr(fake_lr))
+        ),
         "cycle": config.cycle_weight * cycle,
         "identity": config.cycle_weight * config.identity_weight * identity,
     }
     return terms, fake_hr, fake_lr
 
 
-def discriminator_terms(
-    network: CycleGAN, lr: torch.Tensor, hr: torch.Tensor, fake_lr: torch.Tensor, fake_hr: torch.Tensor
+def discriminators(
+    run: Run,
+    network: CycleGAN,
+    optimizers: dict[str, torch.optim.Optimizer],
+    hr: tuple[torch.Tensor, torch.Tensor],
+    lr: tuple[torch.Tensor, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
-    """Return the losses of both discriminators on real and generated images (N, 3, H, W)."""
-    return {
-        "discriminator_hr": discriminator_loss(network.d_hr(hr), network.d_hr(fake_hr)),
-        "discriminator_lr": discriminator_loss(network.d_lr(lr), network.d_lr(fake_lr)),
-    }
+    """Take a step with both discriminators; return what goes into the history.
+
+    Args:
+        run, network, optimizers: those of the training.
+        hr, lr: real and generated images (N, 3, H, W).
+    """
+    noted = {}
+    for name, judge, (images, fakes) in (("d_hr", network.d_hr, hr), ("d_lr", network.d_lr, lr)):
+        real, fake = judge(images), judge(fakes)
+        loss = least_squares_discriminator_loss(real, fake)
+        noted |= discriminator_step(run, name, optimizers[name], loss, real, fake, middle=0.5)
+    return noted
 
 
 def unpaired_batches(
-    hr: np.ndarray, lr: np.ndarray, batch: int, seed: int, epoch: int, steps: int | None = None
+    data: UnlabelledSet, config: CycleGANConfig, seed: int, epoch: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return one epoch of pairs of batches, (batch,) of ``hr`` and (batch,) of ``lr``, shuffled independently.
+    """Return one epoch of pairs of batches, indices (batch,) of HR and of LR images, shuffled independently.
 
-    There are ``steps``, or as many as the longer of the two fills, at least one. What is shown to its end goes round
-    again, shuffled anew.
+    LR images are the genuine ones where there are any, all images otherwise. There are ``config.steps`` pairs, or as
+    many as the longer of the two fills, at least one. What is shown to its end goes round again, shuffled anew.
     """
-    draw, steps = numpy_generator(seed, "unpaired", epoch), steps or max(1, max(len(hr), len(lr)) // batch)
+    genuine = data.genuine.numpy()
+    hr = np.flatnonzero(~genuine)
+    lr = np.flatnonzero(genuine) if genuine.any() else hr
+    draw = numpy_generator(seed, "unpaired", epoch)
+    steps = config.steps or max(1, max(len(hr), len(lr)) // config.batch)
 
-    def shuffled(numbers: np.ndarray) -> np.ndarray:
-        rounds = -(-steps * batch // len(numbers))
-        return np.concatenate([draw.permutation(numbers) for _ in range(rounds)])[: steps * batch].reshape(steps, batch)
+    def shuffled(indices: np.ndarray) -> np.ndarray:
+        rounds = -(-steps * config.batch // len(indices))
+        order = np.concatenate([draw.permutation(indices) for _ in range(rounds)])
+        return order[: steps * config.batch].reshape(steps, config.batch)
 
     return list(zip(shuffled(hr), shuffled(lr), strict=True))
 

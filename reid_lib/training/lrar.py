@@ -1,30 +1,23 @@
 """LRAR (Wu et al., TIP 2023): training with progressive masks (Algorithm 1), its ablations, and its Matchers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
-from torch import nn
 
-from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.datasets.resolution import degrade, upsample
-from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
-from reid_lib.devices import pick_device
-from reid_lib.digest import code_digest, keyed
+from reid_lib.datasets.sampling import draw_rates, pk_batches
 from reid_lib.evaluation.matchers import PerRateMatcher
 from reid_lib.losses.common import identity_loss
 from reid_lib.losses.lrar import feature_differences, resolution_adaptive_distances, verification_loss
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.lrar import LRARNetwork
-from reid_lib.networks.tiny import tiny
-from reid_lib.profiles import PROFILES
-from reid_lib.training.baseline import build_backbone, learning_rate_factor
-from reid_lib.training.run import Run, initialise
+from reid_lib.profiles import settings
+from reid_lib.training.run import initialise
+from reid_lib.training.schedules import adam
+from reid_lib.training.starts import build_backbone
+from reid_lib.training.training_set import TrainingSet
 
 MASKS = ("progressive", "end_to_end", "none")
 RULES = ("lower", "higher")
@@ -40,7 +33,7 @@ class LRARConfig:
     ``identity_weight=0`` and ``verification_weight=0``. For "end-to-end" in Tables III and V: ``masks="end_to_end"``.
 
     Attributes:
-        network, width, weights: as in `baseline.BaselineConfig`.
+        network, width, weights: as `starts.build_backbone` takes them.
         rates: seen down-sampling rates, one level each; 1 is HR, of the highest level.
         masks: "progressive" (Algorithm 1), "end_to_end" (all four stages' from the start), or "none".
         mask_std: deviation of the masks' Gaussian start, before the sigmoid.
@@ -63,7 +56,7 @@ class LRARConfig:
 
     network: str = "resnet50"  # IV
     width: int = 32
-    weights: str = "none"
+    weights: str = "imagenet"  # not given; of [33], whose training IV takes
     rates: tuple[int, ...] = (1, 2, 3, 4)  # V-B
     masks: str = "progressive"  # III-E.2
     mask_std: float = 0.01  # not given; chosen on held-out training identities of synth
@@ -112,24 +105,13 @@ class LRARConfig:
         Raises:
             ValueError: unknown profile, or a change that is out of place.
         """
-        tiny = {"network": "tiny", "input_size": None}
-        small = {
-            "smoke": {**tiny, "width": 8, "p": 4, "pad": 2, "epochs": 4, "warmup": 0, "milestones": (3,)},
-            "demo": {
-                **tiny,
-                "weights": "synth",
-                "pad": 5,
-                "learning_rate": 1e-3,
-                "mask_learning_rate": 3e-2,  # so that masks get as far in 300 steps as in the paper's 50,000
-                "epochs": 4,
-                "warmup": 0,
-                "milestones": (3,),
-            },
-            "paper": {},
+        tiny = {"network": "tiny", "input_size": None, "epochs": 4, "warmup": 0, "milestones": (3,)}
+        smaller = {
+            "smoke": {**tiny, "weights": "none", "width": 8, "p": 4, "pad": 2},
+            # masks get as far in 300 steps as in the paper's 50,000
+            "demo": {**tiny, "weights": "synth", "pad": 5, "learning_rate": 1e-3, "mask_learning_rate": 3e-2},
         }
-        if profile not in small:
-            raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
-        return cls(**{**small[profile], **changes})
+        return cls(**settings(profile, smaller, changes))
 
 
 def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) -> torch.Tensor:
@@ -220,23 +202,6 @@ class LRARMatcher:
         return self.network(normalise(images, self.input_size).contiguous(memory_format=torch.channels_last), levels)
 
 
-class EstimatedLevelMatcher:
-    """LRAR's Matcher where nobody tells a query's rate: its level is estimated from its pixels.
-
-    Args:
-        matcher: LRAR's.
-        estimate: maps uint8 images (n, 3, H, W) to levels, int64 (n,) from 1 to m (`train_level_classifier`).
-    """
-
-    def __init__(self, matcher: LRARMatcher, estimate: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.matcher, self.estimate, self.device, self.split = matcher, estimate, matcher.device, matcher.split
-        self.embed_gallery, self.distance = matcher.embed_gallery, matcher.distance
-
-    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 images (n, 3, H, W) at their estimated levels: (n, d + 1). ``rates`` are not looked at."""
-        return self.matcher.embed_at(images, self.estimate(images))
-
-
 def train(
     config: LRARConfig,
     dataset: ReIDDataset,
@@ -264,39 +229,29 @@ def train(
         ValueError: fewer training identities than ``config.p``, unknown network, genuine LR images without a level.
         TrainingError: a loss that is not finite.
     """
-    device, size = device or pick_device(), config.input_size or dataset.size
-    rows = dataset.part("train", split)
-    genuine, pids = genuine_images(config, dataset, rows), rows["pid"].to_numpy()
-    labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
-    network = initialise(lambda: build_network(config, size, int(labels.max()) + 1), seed, device)
-    optimizer = torch.optim.Adam(
-        [
-            {"params": [p for name, p in network.named_parameters() if p.requires_grad and "masks." not in name]},
-            # decay would draw every mask to 1/2
-            {"params": list(network.masks), "lr": config.mask_learning_rate, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
-    folder = own_folder(folder, "lrar", config, dataset, pids, seed)
+    data, size = TrainingSet(dataset, split, device), config.input_size or dataset.size
+    check_genuine(config, data)
+    network = initialise(lambda: build_network(config, size, data.identities), seed, data.device)
+    others = [p for name, p in network.named_parameters() if p.requires_grad and "masks." not in name]
+    # decay would draw every mask to 1/2
+    masks = {"params": list(network.masks), "lr": config.mask_learning_rate, "weight_decay": 0.0}
+    optimizer, scheduler = adam([{"params": others}, masks], config)
     parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-    run, store = Run(folder, config, seed, parts, device, progress), open_store(dataset)
-    numbers = rows.index.to_numpy()
+    run = data.open_run(__name__, config, parts, seed, folder, progress)
     for epoch in run.epochs(config.epochs):
         network.train()
-        network.introduce_masks(*masked_stages(config, epoch))
-        for places in run.batches(pk_batches(pids, config.p, config.k, seed, epoch)):
-            rates, is_genuine = batch_rates(config, run.generator), genuine[places]
-            images = store.batch(numbers[places]).to(device, non_blocking=True)
-            inputs = training_inputs(images, rates.where(~is_genuine, 1), config, run.generator)
-            levels = level_of(rates.where(~is_genuine, config.genuine_rate), config.rates).to(device)
+        network.introduce_masks(*masked_stages(config, epoch))  # Algorithm 1: from the classifier backwards
+        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch)):
+            # x_p at a drawn rate r, x_g at HR (III-A); a genuine LR image stays as it is
+            rates, genuine = batch_rates(config, run.generator), data.genuine[indices]
+            inputs = data.inputs(indices, rates.where(~genuine, 1), config, run.generator)
+            levels = level_of(rates.where(~genuine, config.genuine_rate), config.rates).to(data.device)
             with run.autocast():
-                terms = losses(network, config, inputs, levels, labels[places].to(device))
-            run.step(optimizer, terms, images=len(places))
+                terms = losses(network, config, inputs, levels, data.labels_of(indices))
+            run.step(optimizer, terms, images=len(indices))
         scheduler.step()
     genuine_rate = 1 if dataset.genuine_lr_camid is None else config.genuine_rate
-    return LRARMatcher(network, config.rates, size, device, split, genuine_rate)
+    return LRARMatcher(network, config.rates, size, data.device, split, genuine_rate)
 
 
 def train_naive(
@@ -316,94 +271,18 @@ def train_naive(
     )
 
 
-def train_level_classifier(
-    config: LRARConfig,
-    dataset: ReIDDataset,
-    *,
-    split: int = 0,
-    seed: int = 0,
-    folder: str | Path | None = None,
-    device: torch.device | None = None,
-    progress: bool = True,
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Train a small classifier of an image's level, for queries whose rate nobody tells.
-
-    The paper takes the rate as given (III-A); this is not in it. The classifier sees `train`'s images, each at a rate
-    drawn from ``config.rates`` (a genuine LR image as it is), for a quarter of the epochs.
-
-    Args:
-        config, dataset, split, seed, folder, device, progress: those of `train`.
-
-    Returns:
-        A function that maps uint8 images (n, 3, H, W) to their levels, int64 (n,).
-
-    Raises:
-        ValueError, TrainingError: as `train`.
-    """
-    device, size = device or pick_device(), config.input_size or dataset.size
-    rows, epochs = dataset.part("train", split), max(1, config.epochs // 4)
-    genuine, pids = genuine_images(config, dataset, rows), rows["pid"].to_numpy()
-    network = initialise(lambda: level_classifier(len(config.rates)), seed, device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    folder = own_folder(folder, "lrar-level", config, dataset, pids, seed)
-    parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-    run, store, numbers = Run(folder, config, seed, parts, device, progress), open_store(dataset), rows.index.to_numpy()
-    for epoch in run.epochs(epochs):
-        network.train()
-        for places in run.batches(pk_batches(pids, config.p, config.k, seed, epoch)):
-            rates, is_genuine = draw_rates(len(places), config.rates, run.generator), genuine[places]
-            images = store.batch(numbers[places]).to(device, non_blocking=True)
-            inputs = training_inputs(images, rates.where(~is_genuine, 1), config, run.generator)
-            levels = level_of(rates.where(~is_genuine, config.genuine_rate), config.rates).to(device)
-            with run.autocast():
-                logits = network(inputs)
-            loss = nn.functional.cross_entropy(logits.float(), levels - 1)
-            run.step(optimizer, {"level": loss}, images=len(places))
-        scheduler.step()
-    return partial(estimate_levels, network.eval(), size)
-
-
-def level_classifier(levels: int) -> nn.Module:
-    """Build the network that tells ``levels`` levels apart: blur is local, so a small one will do."""
-    backbone = tiny(width=16)
-    return nn.Sequential(backbone, nn.Linear(backbone.dim, levels))
-
-
-@torch.inference_mode()
-def estimate_levels(network: nn.Module, input_size: tuple[int, int], images: torch.Tensor) -> torch.Tensor:
-    """Return the level, int64 (n,), that a `level_classifier` finds most likely for uint8 images (n, 3, H, W)."""
-    return network(normalise(images, input_size).contiguous(memory_format=torch.channels_last)).argmax(1) + 1
-
-
-def genuine_images(config: LRARConfig, dataset: ReIDDataset, rows: pd.DataFrame) -> torch.Tensor:
-    """Return which of the images ``rows`` are genuine LR ones, bool (n,).
-
-    Raises:
-        ValueError: there are some, and the rate that they are taken to have has no level.
-    """
-    genuine = torch.from_numpy((rows["camid"] == dataset.genuine_lr_camid).to_numpy(copy=True))
-    if genuine.any() and config.genuine_rate not in config.rates:
+def check_genuine(config: LRARConfig, data: TrainingSet) -> None:
+    """Raise ValueError where there are genuine LR images, and the rate that they are taken to have has no level."""
+    if data.genuine.any() and config.genuine_rate not in config.rates:
         raise ValueError(
-            f"{dataset.name} has genuine LR images, taken for rate {config.genuine_rate}, which has no level: add it "
+            f"{data.name} has genuine LR images, taken for rate {config.genuine_rate}, which has no level: add it "
             f"to rates {config.rates}, or change genuine_rate"
         )
-    return genuine
-
-
-def own_folder(
-    folder: str | Path | None, name: str, config: LRARConfig, dataset: ReIDDataset, pids: np.ndarray, seed: int
-) -> Path | None:
-    """Return the folder of a run on the training identities ``pids`` inside ``folder``; None for None."""
-    if folder is None:
-        return None
-    people = sorted(set(pids.tolist()))  # another partition of the same images has the same fingerprint
-    return keyed(folder, f"{name}-seed{seed}", config, dataset.fingerprint(), people, seed, code_digest(__name__))
 
 
 def build_network(config: LRARConfig, size: tuple[int, int], identities: int) -> LRARNetwork:
     """Build the network of a configuration for images of ``size`` (H, W)."""
-    backbone = build_backbone(config, size)
+    backbone = build_backbone(config.network, config.width, config.weights, size)
     masks, levels = config.masks != "none", len(config.rates)
     return LRARNetwork(backbone, identities, levels, config.hidden, masks, config.varying_length, config.mask_std)
 
@@ -429,26 +308,17 @@ def batch_rates(config: LRARConfig, generator: torch.Generator) -> torch.Tensor:
     return rates.flatten()
 
 
-def training_inputs(
-    images: torch.Tensor, rates: torch.Tensor, config: LRARConfig, generator: torch.Generator
-) -> torch.Tensor:
-    """Down-sample, resize, augment and normalise uint8 images (N, 3, H, W): channels-last floats."""
-    images = degrade(images, rates, config.kernel)
-    if config.input_size not in (None, tuple(images.shape[2:])):
-        images = upsample(images, config.input_size)
-    return normalise(augment(images, generator, config.pad)).contiguous(memory_format=torch.channels_last)
-
-
 def losses(
     network: LRARNetwork, config: LRARConfig, inputs: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Return the weighted terms of L_cls + lambda L_verif (III-E) of a batch of `batch_rates`."""
-    features, terms = network(inputs, levels), {}
-    if config.identity_weight:
+    """Return the weighted terms of L = L_cls + lambda L_verif (III-E) of a batch of `batch_rates`."""
+    features, terms = network(inputs, levels), {}  # z = cat(v_1, ..., v_k, 0, ..., 0), masked by Eq. 3
+    if config.identity_weight:  # L_cls, one classifier for all levels
         terms["identity"] = config.identity_weight * identity_loss(network.classifier(features), labels)
     if config.verification_weight:
         half = config.k // 2
         grid, names = features.view(config.p, config.k, -1), labels.view(config.p, config.k)
+        # Eq. 4: v_ij = z_i - z_j of every query i and gallery image j, y_ij = 1 where both show one identity
         differences, same = feature_differences(
             grid[:, :half].flatten(0, 1),
             grid[:, half:].flatten(0, 1),

@@ -2,9 +2,10 @@
 
 A loop itself stays visible in ``training/<paper>.py``; it looks like this::
 
-    run = Run(folder, config, seed, parts={"network": network, "optimizer": optimizer})
+    data = TrainingSet(dataset, split, device)
+    run = data.open_run(__name__, config, {"network": network, "optimizer": optimizer}, seed, folder)
     for epoch in run.epochs(config.epochs):
-        for batch in run.batches(pk_batches(...)):
+        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch)):
             with run.autocast():
                 terms = {"identity": ..., "triplet": ...}
             run.step(optimizer, terms)
@@ -28,6 +29,7 @@ from tqdm.auto import tqdm
 
 from reid_lib.devices import processes
 from reid_lib.digest import plain
+from reid_lib.files import whole
 from reid_lib.seeds import torch_generator
 
 Batch = TypeVar("Batch")
@@ -142,19 +144,23 @@ class Run:
         self.descend(optimizer, terms)
         self.note(terms, images)
 
-    def descend(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
+    def descend(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Take one step of one of several optimisers down the sum of the loss ``terms``; `note` ends the loop's step.
 
-        Only the optimiser's own gradients are cleared before, and averaged over the processes, each of which must have
-        a gradient of the same parameters.
+        Gradients reach the optimiser's own parameters alone: another player that the terms pass through keeps none. They
+        are averaged over the processes, each of which must have a gradient of the same parameters.
+
+        Returns:
+            The Euclidean norm of the gradients, a scalar on the device.
         """
-        optimizer.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        optimizer.zero_grad(set_to_none=True)
+        sum(terms.values()).backward(inputs=parameters)
         if self.world > 1:
             self._average_gradients(parameters)
         self._norms.append(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         optimizer.step()
+        return self._norms[-1]
 
     def note(self, terms: dict[str, torch.Tensor], images: int = 0) -> None:
         """Note the loss ``terms`` of a step, and the norm of all its gradients, in the history.
@@ -242,22 +248,20 @@ class Run:
             "history": self.history,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
-        last, new, table = self.folder / "last.pt", self.folder / "new.pt", self.folder / "new.csv"
+        last = self.folder / "last.pt"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(state, new)
-            pd.DataFrame(self.history).to_csv(table, index=False)
+            with whole(last) as new:
+                torch.save(state, new)
+                # the history first: a run killed in between does its epoch again, and the history gets its row again
+                with whole(self.folder / "history.csv") as table:
+                    pd.DataFrame(self.history).to_csv(table, index=False)
+                if last.exists():
+                    os.replace(last, self.folder / "previous.pt")
         except (OSError, RuntimeError) as error:
-            for half in (new, table):
-                half.unlink(missing_ok=True)
             raise TrainingError(
                 f"cannot write a checkpoint into {self.folder} ({error}); those there are kept"
             ) from error
-        # the history first: a run killed in between does its epoch again, and the history gets its row again
-        os.replace(table, self.folder / "history.csv")
-        if last.exists():
-            os.replace(last, self.folder / "previous.pt")
-        os.replace(new, last)
 
     def _resume(self, n: int) -> int:
         """Load the newest readable checkpoint, if there is one, and return the number of the next of ``n`` epochs."""

@@ -1,0 +1,95 @@
+"""A discriminator's step in the alternation of two players, and what its history tells; shared by the GANs here.
+
+The other player, the generator, takes its step by `Run.descend`: gradients reach its own parameters alone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+from torch import nn
+
+from reid_lib.training.run import Run, TrainingError
+
+WINS, LOST = 0.95, 0.55  # accuracies in the last quarter, see `discriminator_report`
+
+
+def discriminator_step(
+    run: Run,
+    name: str,
+    optimizer: torch.optim.Optimizer,
+    loss: torch.Tensor,
+    real: torch.Tensor,
+    fake: torch.Tensor,
+    middle: float = 0.0,
+) -> dict[str, torch.Tensor]:
+    """Take one step of a discriminator down its loss.
+
+    Args:
+        run: the run.
+        name: of the discriminator in the history ("d_f").
+        optimizer: of its parameters alone.
+        loss: what it minimises, from samples that are detached from the other player.
+        real, fake: its logits (or scores) of real and generated samples, any shapes.
+        middle: what lies above it is called real: 0 for logits, 1/2 for least-squares scores.
+
+    Returns:
+        ``loss_<name>``, ``accuracy_<name>`` and ``gradient_<name>`` for the history, detached.
+    """
+    gradient = run.descend(optimizer, {name: loss})
+    return {
+        f"loss_{name}": loss.detach(),
+        f"accuracy_{name}": accuracy(real, fake, middle),
+        f"gradient_{name}": gradient,
+    }
+
+
+@torch.no_grad()
+def accuracy(real: torch.Tensor, fake: torch.Tensor, middle: float = 0.0) -> torch.Tensor:
+    """Return the accuracy of logits of any shape, with real and generated samples in equal parts."""
+    return ((real > middle).float().mean() + (fake < middle).float().mean()) / 2
+
+
+def parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
+    """Return the parameters of all modules that there are."""
+    return [parameter for module in modules if module is not None for parameter in module.parameters()]
+
+
+def check_discriminators(steps: Sequence[Mapping[str, torch.Tensor]], epoch: int, remedies: Mapping[str, str]) -> None:
+    """Stop where a discriminator has won outright.
+
+    Args:
+        steps: the noted terms of each step of the epoch.
+        epoch: its number.
+        remedies: for each discriminator's name what to do about it.
+
+    Raises:
+        TrainingError: a discriminator's loss was exactly 0 in every step.
+    """
+    for name, remedy in remedies.items():
+        if f"loss_{name}" in steps[0] and not torch.stack([step[f"loss_{name}"] for step in steps]).any():
+            raise TrainingError(
+                f"{name.upper()} has won outright: its loss was exactly 0 in every step of epoch {epoch}, so that it "
+                f"learns nothing more and gives the other player no gradient to follow. {remedy}; the checkpoint of the "
+                "epoch before, if there is one, is kept"
+            )
+
+
+def discriminator_report(history: pd.DataFrame, found: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Say which discriminator wins and which has lost, by its accuracy in the last quarter of the epochs.
+
+    Args:
+        history: a row per epoch.
+        found: for each discriminator's name what it means that it wins, and that it has lost.
+
+    Returns:
+        One sentence for each discriminator with an accuracy above 95 % (it wins) or below 55 % (it has lost).
+    """
+    tail, sentences = history.tail(max(1, len(history) // 4)), []
+    epochs = "the last epoch" if len(tail) == 1 else f"the last {len(tail)} of {len(history)} epochs"
+    for name, (if_wins, if_lost) in found.items():
+        mean = tail[f"accuracy_{name}"].mean() if f"accuracy_{name}" in tail else None
+        if mean is not None and not LOST <= mean <= WINS:
+            verdict = f"wins: {if_wins}" if mean > WINS else f"has lost: {if_lost}, or it learns too slowly to see"
+            sentences.append(f"{name.upper()} {verdict} (accuracy {100 * mean:.0f} % in {epochs}, 50 % by chance).")
+    return sentences

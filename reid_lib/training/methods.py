@@ -1,0 +1,31 @@
+"""Every method that has a training loop, by its name on the command line, in the comparison and in the contract test."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from reid_lib.training import baseline, cadnet, cyclegan, lrar
+
+
+class Method(NamedTuple):
+    """What is needed to train a method.
+
+    Attributes:
+        config: its configuration's class, with ``for_profile(profile, **changes)``.
+        train: ``train(config, dataset, *, split, seed, folder, device, progress)``, which returns a Matcher, or for a
+            method that recovers images a Recoverer (`evaluation.recovery`).
+        needs: what of the training images it looks at besides their pixels: "identities", or nothing.
+        gives: "matcher" or "recoverer".
+    """
+
+    config: type
+    train: Callable[..., Any]
+    needs: tuple[str, ...] = ("identities",)
+    gives: str = "matcher"
+
+
+METHODS = {
+    "baseline": Method(baseline.BaselineConfig, baseline.train),
+    "cadnet": Method(cadnet.CADNetConfig, cadnet.train),
+    "cyclegan": Method(cyclegan.CycleGANConfig, cyclegan.train, needs=(), gives="recoverer"),
+    "lrar": Method(lrar.LRARConfig, lrar.train),
+}
