@@ -50,19 +50,14 @@ class CADNet(nn.Module):
         height, width = self.G.map_size(input_size)
         dim = encoder.dim * (2 if features == "both" else 1)
         self.C = None if identities is None else nn.Linear(dim, identities)
-        self.D_F = (
-            ResolutionDiscriminator(encoder.dim, (height, width), discriminator_width)
-            if discriminate_features
-            else None
-        )
-        self.D_I = ImageDiscriminator(discriminator_width) if discriminate_images else None
+        self.D_F = self.D_I = None
+        if discriminate_features:
+            self.D_F = ResolutionDiscriminator(encoder.dim, (height, width), discriminator_width)
+        if discriminate_images:
+            self.D_I = ImageDiscriminator(discriminator_width)
 
     def recover(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images (N, 3, H, W) to recovered HR images G(E(x)), float32 (N, 3, H, W), within the range of images.
-
-        Raises:
-            ValueError: H or W is no multiple of ``G.factor``.
-        """
+        """Map images (N, 3, H, W) to recovered HR images G(E(x)), float32 (N, 3, H, W), within the range of images."""
         self.G.map_size(tuple(x.shape[2:]))
         return self.G(self.E.stages(x))
 

@@ -12,6 +12,10 @@ from torch import nn
 from reid_lib.training.run import Run, TrainingError
 
 WINS, LOST = 0.95, 0.55  # accuracies in the last quarter, see `discriminator_report`
+MEANINGS = {  # of a discriminator that wins, and of one that has lost
+    "d_f": ("HR and LR features can still be told apart", "HR and LR features look alike to it"),
+    "d_i": ("recovered images are easily told from true ones", "recovered images look true to it"),
+}
 
 
 def discriminator_step(
@@ -55,39 +59,39 @@ def parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
     return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
 
-def check_discriminators(steps: Sequence[Mapping[str, torch.Tensor]], epoch: int, remedies: Mapping[str, str]) -> None:
+def check_discriminators(steps: Sequence[Mapping[str, torch.Tensor]], epoch: int, weights: Mapping[str, str]) -> None:
     """Stop where a discriminator has won outright.
 
     Args:
         steps: the noted terms of each step of the epoch.
         epoch: its number.
-        remedies: for each discriminator's name what to do about it.
+        weights: for each discriminator's name the setting that leaves its loss out when it is 0.
 
     Raises:
         TrainingError: a discriminator's loss was exactly 0 in every step.
     """
-    for name, remedy in remedies.items():
+    for name, weight in weights.items():
         if f"loss_{name}" in steps[0] and not torch.stack([step[f"loss_{name}"] for step in steps]).any():
             raise TrainingError(
                 f"{name.upper()} has won outright: its loss was exactly 0 in every step of epoch {epoch}, so that it "
-                f"learns nothing more and gives the other player no gradient to follow. {remedy}; the checkpoint of the "
-                "epoch before, if there is one, is kept"
+                "learns nothing more and gives the other player no gradient to follow. Lower "
+                f"discriminator_learning_rate or discriminator_width, or leave it out with {weight}=0; the checkpoint "
+                "of the epoch before, if there is one, is kept"
             )
 
 
-def discriminator_report(history: pd.DataFrame, found: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Say which discriminator wins and which has lost, by its accuracy in the last quarter of the epochs.
+def discriminator_report(history: pd.DataFrame) -> list[str]:
+    """Say which of D_F and D_I wins and which has lost, by its accuracy in the last quarter of the epochs.
 
     Args:
         history: a row per epoch.
-        found: for each discriminator's name what it means that it wins, and that it has lost.
 
     Returns:
         One sentence for each discriminator with an accuracy above 95 % (it wins) or below 55 % (it has lost).
     """
     tail, sentences = history.tail(max(1, len(history) // 4)), []
     epochs = "the last epoch" if len(tail) == 1 else f"the last {len(tail)} of {len(history)} epochs"
-    for name, (if_wins, if_lost) in found.items():
+    for name, (if_wins, if_lost) in MEANINGS.items():
         mean = tail[f"accuracy_{name}"].mean() if f"accuracy_{name}" in tail else None
         if mean is not None and not LOST <= mean <= WINS:
             verdict = f"wins: {if_wins}" if mean > WINS else f"has lost: {if_lost}, or it learns too slowly to see"

@@ -1,9 +1,9 @@
-"""CAD-Net (Li et al., ICCV 2019): the alternating loop, its ablations, a look at its two games, and its Matcher."""
+"""CAD-Net (Li et al., ICCV 2019): the alternating loop, its ablations, and its Matcher."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,34 +14,19 @@ from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
 from reid_lib.evaluation.matchers import FeatureMatcher
+from reid_lib.losses import cadnet as losses
 from reid_lib.losses.adversarial import FORMS, adversarial_loss
-from reid_lib.losses.cadnet import (
-    cross_resolution_triplet_loss,
-    decoder_adversarial_loss,
-    encoder_adversarial_loss,
-    full_objective,
-    image_adversarial_loss,
-    reconstruction_loss,
-)
 from reid_lib.losses.common import identity_loss
 from reid_lib.networks.cadnet import FEATURES, CADNet
 from reid_lib.networks.inputs import normalise, to_image_range
 from reid_lib.profiles import settings
 from reid_lib.seeds import torch_generator
-from reid_lib.training import adversarial
 from reid_lib.training.adversarial import check_discriminators, discriminator_step, parameters
 from reid_lib.training.run import Run, initialise
 from reid_lib.training.starts import build_backbone
 from reid_lib.training.training_set import TrainingSet
 
-REMEDIES = {
-    name: f"Lower discriminator_learning_rate or discriminator_width, or leave {name.upper()} out with {weight}=0"
-    for name, weight in (("d_f", "lambda_adversarial_f"), ("d_i", "lambda_adversarial_i"))
-}
-MEANINGS = {  # of a discriminator that wins, and of one that has lost
-    "d_f": ("HR and LR features can still be told apart", "HR and LR features look alike to it"),
-    "d_i": ("recovered images are easily told from true ones", "recovered images look true to it"),
-}
+WEIGHTS = {"d_f": "lambda_adversarial_f", "d_i": "lambda_adversarial_i"}  # of each discriminator's loss
 
 
 @dataclass(frozen=True)
@@ -52,50 +37,33 @@ class CADNetConfig:
     ``lambda_adversarial_f=0``, ``lambda_reconstruction=0`` and ``classify=False``. What a variant leaves out (a term,
     the discriminator or the classifier behind it) does not exist.
 
-    Attributes:
-        network, width, weights: of E and F, as `starts.build_backbone` takes them; "resnet50" has a last stride of 2.
-        discriminator_width: channels of the first layer of D_F and D_I.
-        rates: down-sampling rates of the LR images, drawn per image.
-        features: "both" (v = [f, g]), "f" or "g": what C takes and what is matched.
-        classify: whether there is L_cls. Without it F has no loss either and stays as it starts.
-        adversarial: what E and G minimise against D_F and D_I, one of `losses.adversarial.FORMS`.
-        lambda_adversarial_f, lambda_reconstruction, lambda_adversarial_i: weights of Eq. 6; 0 leaves a loss out.
-        margin: phi of the triplet loss.
-        kernel: down-sampling kernel.
-        p, k: identities and images of each in the HR half, and in the LR half, of a batch of 2 p k.
-        input_size, pad: as in `baseline.BaselineConfig`.
-        learning_rate, momentum, weight_decay: of SGD for E, G, F and C.
-        discriminator_learning_rate: of SGD for D_F and D_I.
-        epochs: length of the training.
-        steps: steps in an epoch; None: as many as show all images once as HR and once as LR.
-
     Raises:
         ValueError: a value that is out of place; the message says what was expected.
     """
 
-    network: str = "resnet50"  # 4.1
-    width: int = 32
-    weights: str = "imagenet"  # 4.1
-    discriminator_width: int = 64  # 4.1
-    rates: tuple[int, ...] = (2, 3, 4)  # 4.4
-    features: str = "both"  # 3.3
-    classify: bool = True
-    adversarial: str = "non_saturating"  # not given
-    lambda_adversarial_f: float = 1.0  # 4.1
-    lambda_reconstruction: float = 1.0  # 4.1
-    lambda_adversarial_i: float = 1.0  # 4.1
-    margin: float = 2.0  # 4.1
-    kernel: str = "bicubic"  # not given
-    p: int = 4  # batch of 32 (4.1); how it is drawn is not given
-    k: int = 4
-    input_size: tuple[int, int] | None = (256, 128)  # 4.1
-    pad: int = 10  # not given; as the other methods
-    learning_rate: float = 1e-3  # 4.1
+    network: str = "resnet50"  # of E and F, with a last stride of 2 (4.1)
+    width: int = 32  # of "tiny" in its place
+    weights: str = "imagenet"  # what E and F start from, see `starts.build_backbone` (4.1)
+    discriminator_width: int = 64  # channels of the first layer of D_F and D_I (4.1)
+    rates: tuple[int, ...] = (2, 3, 4)  # of the LR images, drawn per image (4.4)
+    features: str = "both"  # what C takes and what is matched: v = [f, g], "f" or "g" (3.3)
+    classify: bool = True  # whether there is L_cls; without it F has no loss either and stays as it starts
+    adversarial: str = "non_saturating"  # what E and G minimise, one of `losses.adversarial.FORMS`; not given
+    lambda_adversarial_f: float = 1.0  # weights of Eq. 6, 0 leaves a loss out (4.1)
+    lambda_reconstruction: float = 1.0
+    lambda_adversarial_i: float = 1.0
+    margin: float = 2.0  # phi of the triplet loss (4.1)
+    kernel: str = "bicubic"  # of the down-sampling; not given
+    p: int = 4  # identities, and images of each, in the HR half and in the LR half:
+    k: int = 4  # a batch of 32 (4.1); how it is drawn is not given
+    input_size: tuple[int, int] | None = (256, 128)  # (H, W); None: the data set's own (4.1)
+    pad: int = 10  # pixels around an image before the random crop; not given, as the other methods
+    learning_rate: float = 1e-3  # of SGD for E, G, F and C (4.1)
     momentum: float = 0.9  # 4.1
     weight_decay: float = 5e-4  # 4.1
-    discriminator_learning_rate: float = 1e-4  # 4.1
+    discriminator_learning_rate: float = 1e-4  # of SGD for D_F and D_I (4.1)
     epochs: int = 60  # not given
-    steps: int | None = None
+    steps: int | None = None  # in an epoch; None: as many as show all images once as HR and once as LR
 
     def __post_init__(self) -> None:
         if not self.rates or len(set(self.rates)) < len(self.rates) or min(self.rates) < 2:
@@ -125,32 +93,17 @@ class CADNetConfig:
     @property
     def lambdas(self) -> dict[str, float]:
         """The weights of Eq. 6 by the names of the terms."""
-        return {
-            "adversarial_f": self.lambda_adversarial_f,
-            "reconstruction": self.lambda_reconstruction,
-            "adversarial_i": self.lambda_adversarial_i,
-        }
+        return {name: getattr(self, f"lambda_{name}") for name in ("adversarial_f", "reconstruction", "adversarial_i")}
 
     @classmethod
     def for_profile(cls, profile: str, **changes: object) -> "CADNetConfig":
-        """Return the settings of a profile; a smaller one has smaller networks, fewer epochs and larger steps.
-
-        Raises:
-            ValueError: unknown profile, or a change that is out of place.
-        """
+        """Return the settings of a profile; a smaller one has smaller networks, fewer epochs and larger steps."""
         tiny = {"network": "tiny", "input_size": None, "learning_rate": 1e-2}
         tiny["discriminator_learning_rate"] = 1e-2  # five times as much, and D_I wins outright
         smaller = {
             "smoke": {**tiny, "weights": "none", "width": 8, "discriminator_width": 4, "pad": 2, "epochs": 2},
-            "demo": {
-                **tiny,
-                "weights": "synth",
-                "width": 16,
-                "discriminator_width": 8,
-                "pad": 5,
-                "epochs": 10,
-                "steps": 30,
-            },
+            "demo": {**tiny, "weights": "synth", "width": 16, "discriminator_width": 8, "pad": 5, "epochs": 10}
+            | {"steps": 30},
         }
         return cls(**settings(profile, smaller, changes))
 
@@ -158,26 +111,12 @@ class CADNetConfig:
 class CADNetMatcher(FeatureMatcher):
     """The Matcher of CAD-Net: u of query and gallery alike, compared by Euclidean distance as it is (Section 3.1).
 
-    Args:
-        network: a trained network.
-        input_size: (h, w) that it takes.
-        device: where it is.
-        split: the split on whose training identities it was trained.
-        history: the means of every epoch, see `train`.
-
-    Attributes:
-        As the arguments.
+    ``network`` is a trained one, ``history`` has the means of every epoch (`train`), ``where`` is the rest of what
+    `FeatureMatcher` takes.
     """
 
-    def __init__(
-        self,
-        network: CADNet,
-        input_size: tuple[int, int],
-        device: torch.device,
-        split: int | None,
-        history: pd.DataFrame,
-    ) -> None:
-        super().__init__(network.eval(), input_size, device, split)
+    def __init__(self, network: CADNet, history: pd.DataFrame, *where: Any) -> None:
+        super().__init__(network.eval(), *where)
         self.network, self.history = network, history
 
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
@@ -193,23 +132,14 @@ class CADNetMatcher(FeatureMatcher):
             x = functional.interpolate(x, size=images.shape[2:], mode="bilinear", antialias=True, align_corners=False)
         return (255 * x).round_().clamp_(0, 255).to(torch.uint8)
 
-    # embed_query and distance are those of `FeatureMatcher`: the rates make no difference, squared distances rank alike
-
 
 class Batch(NamedTuple):
-    """A batch: the first half HR, the second half LR, drawn independently.
+    """A batch: the first half HR, the second half LR, drawn independently; images are normalised."""
 
-    Attributes:
-        inputs: (2 n, 3, H, W), normalised.
-        labels: (2 n,).
-        paired: indices of the ``inputs`` that have a true HR image: all n HR ones, then LR ones (not the genuine ones).
-        truths: those HR images (n + m, 3, H, W), normalised.
-    """
-
-    inputs: torch.Tensor
-    labels: torch.Tensor
-    paired: torch.Tensor
-    truths: torch.Tensor
+    inputs: torch.Tensor  # (2 n, 3, H, W)
+    labels: torch.Tensor  # (2 n,)
+    paired: torch.Tensor  # indices of inputs with a true HR image: all n HR ones, then LR ones (not the genuine ones)
+    truths: torch.Tensor  # those HR images (n + m, 3, H, W)
 
 
 def train(
@@ -225,36 +155,32 @@ def train(
     """Train CAD-Net on the training identities of a split and return its Matcher.
 
     The history has the terms of Eq. 6 before their lambdas; of each discriminator its loss (Eq. 1 or 3, with the sign
-    turned), its accuracy and the norm of its gradient; and that of the gradient of E, G, F and C. A finished run in
-    ``folder`` is loaded, an unfinished one goes on.
+    turned), its accuracy and the norm of its gradient; and the norm of the gradient of E, G, F and C.
 
     Args:
         config: settings.
         dataset: the data set. Genuine LR images take part as LR images without a true HR one.
-        split: number of the train/test split.
-        seed: seed of the start and of every draw.
-        folder: parent of the run's own folder; None keeps nothing.
-        device: None takes the CUDA device if there is one.
-        progress: whether to show progress bars.
+        split, seed, folder, device, progress: those of `baseline.train`.
 
     Raises:
-        ValueError: fewer training identities than ``config.p``, unknown network, images whose sides the decoder cannot
-            reach.
-        TrainingError: a term or a gradient that is not finite; a discriminator whose loss is 0 for a whole epoch.
+        ValueError: images whose sides the decoder cannot reach.
+        TrainingError: a discriminator's loss is 0 for a whole epoch.
     """
     data, size = TrainingSet(dataset, split, device), config.input_size or dataset.size
     network = initialise(lambda: build_network(config, size, data.identities), seed, data.device)
     optimizers = build_optimizers(config, network)
     run = data.open_run(__name__, config, {"network": network, **optimizers}, seed, folder, progress)
     for epoch in run.epochs(config.epochs):
-        set_training(network)
+        network.train()
+        if network.F is not None:
+            network.F.train(config.classify)  # an F that no loss trains keeps the batch statistics of its start
         steps = []
         for hr, lr in run.batches(draw_indices(data, config, seed, epoch)):
             batch = training_batch(data, hr, lr, config, run.generator)
             steps.append(iterate(run, network, config, optimizers, batch))
             run.note(steps[-1], images=len(batch.inputs))
-        check_discriminators(steps, epoch, REMEDIES)
-    return CADNetMatcher(network, size, data.device, split, pd.DataFrame(run.history))
+        check_discriminators(steps, epoch, WEIGHTS)
+    return CADNetMatcher(network, pd.DataFrame(run.history), size, data.device, split)
 
 
 def build_network(config: CADNetConfig, size: tuple[int, int], identities: int) -> CADNet:
@@ -283,13 +209,6 @@ def build_optimizers(config: CADNetConfig, network: CADNet) -> dict[str, torch.o
     return optimizers
 
 
-def set_training(network: CADNet) -> None:
-    """Put the network into training mode; an F that no loss trains keeps the batch statistics of its start."""
-    network.train()
-    if network.C is None and network.F is not None:
-        network.F.eval()
-
-
 def draw_indices(data: TrainingSet, config: CADNetConfig, seed: int, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return an epoch of (HR half, LR half), each p identities with k images, drawn independently ("shuffled", 3.2).
 
@@ -309,11 +228,7 @@ def training_batch(
 ) -> Batch:
     """Read a batch, down-sample its LR half, resize, augment (an LR image as its HR one) and normalise.
 
-    Args:
-        data: the training images.
-        hr, lr: indices (n,) of both halves; images that are LR by nature are left as they are.
-        config: rates, kernel, size and augmentation.
-        generator: of the draws.
+    ``hr`` and ``lr`` are the indices (n,) of both halves. Images that are LR by nature are left as they are.
     """
     half, genuine = len(hr), data.genuine[lr]
     hr_images, truth = data.images(np.concatenate([hr, lr])).chunk(2)
@@ -350,7 +265,7 @@ def iterate(
     with run.autocast():
         terms = generator_terms(network, config, batch, f, recovered)
     # E, G, F and C minimise Eq. 6: L_cls + lambda L_adv^DF + lambda L_rec + lambda L_adv^DI
-    gradient = run.descend(optimizers["generator"], full_objective(terms, config.lambdas))
+    gradient = run.descend(optimizers["generator"], losses.full_objective(terms, config.lambdas))
     return {name: term.detach() for name, term in terms.items()} | judged | {"gradient_generator": gradient}
 
 
@@ -365,7 +280,6 @@ def discriminators(
     """Take a step with each discriminator that there is; return what goes into the history.
 
     Args:
-        run, network, optimizers: those of `iterate`.
         f: features (2 n, d, h, w), the first half of HR images, detached.
         recovered: G's images (2 n, 3, H, W) in the same order, detached.
         truths: true HR images (m, 3, H, W).
@@ -380,7 +294,7 @@ def discriminators(
         with run.autocast():
             # two passes: true and recovered images in one would share its batch statistics
             real, fake = network.D_I(truths), network.D_I(recovered)
-            loss = -image_adversarial_loss(real, *fake.chunk(2))  # Eq. 3
+            loss = -losses.image_adversarial_loss(real, *fake.chunk(2))  # Eq. 3
         noted |= discriminator_step(run, "d_i", optimizers["d_i"], loss, real, fake)
     return noted
 
@@ -391,7 +305,6 @@ def generator_terms(
     """Return the terms of Eq. 6 that the configuration keeps, before their weights.
 
     Args:
-        network, config, batch: those of `iterate`.
         f: E's features of the batch (2 n, d, h, w).
         recovered: G's images of it (2 n, 3, H, W).
     """
@@ -399,19 +312,14 @@ def generator_terms(
     if config.classify:  # Eq. 4: L_cls = L_id + L_tri on u = GAP([f, g]), g = F(G(f))
         u = network.joint_feature(f, recovered)
         terms["identity"] = identity_loss(network.C(u), batch.labels)
-        terms["triplet"] = cross_resolution_triplet_loss(  # Eq. 5
+        terms["triplet"] = losses.cross_resolution_triplet_loss(  # Eq. 5
             u[:half], batch.labels[:half], u[half:], batch.labels[half:], config.margin
         )
     if config.lambda_adversarial_f:  # Eq. 1, E's side
-        terms["adversarial_f"] = encoder_adversarial_loss(*network.D_F(f).chunk(2), config.adversarial)
+        terms["adversarial_f"] = losses.encoder_adversarial_loss(*network.D_F(f).chunk(2), config.adversarial)
     if config.lambda_reconstruction:  # Eq. 2
         paired, truths = recovered[batch.paired], batch.truths
-        terms["reconstruction"] = reconstruction_loss(paired[:half], truths[:half], paired[half:], truths[half:])
+        terms["reconstruction"] = losses.reconstruction_loss(paired[:half], truths[:half], paired[half:], truths[half:])
     if config.lambda_adversarial_i:  # Eq. 3, E's and G's side
-        terms["adversarial_i"] = decoder_adversarial_loss(*network.D_I(recovered).chunk(2), config.adversarial)
+        terms["adversarial_i"] = losses.decoder_adversarial_loss(*network.D_I(recovered).chunk(2), config.adversarial)
     return terms
-
-
-def discriminator_report(history: pd.DataFrame) -> list[str]:
-    """Return `adversarial.discriminator_report` of CAD-Net's history: which of D_F and D_I wins, which has lost."""
-    return adversarial.discriminator_report(history, MEANINGS)

@@ -32,50 +32,32 @@ class LRARConfig:
     ``masks="end_to_end"`` (w/o val*), and ``masks="none", varying_length=False`` (IDE + Verif). Those of Table IV are
     ``identity_weight=0`` and ``verification_weight=0``. For "end-to-end" in Tables III and V: ``masks="end_to_end"``.
 
-    Attributes:
-        network, width, weights: as `starts.build_backbone` takes them.
-        rates: seen down-sampling rates, one level each; 1 is HR, of the highest level.
-        masks: "progressive" (Algorithm 1), "end_to_end" (all four stages' from the start), or "none".
-        mask_std: deviation of the masks' Gaussian start, before the sigmoid.
-        varying_length: whether an image of level k keeps only the first k sub-vectors.
-        identity_weight, verification_weight: weights of the two losses; 0 leaves a loss out.
-        hidden: width of the verification MLP.
-        genuine_rate: rate that a genuine LR image is taken to have; it is not down-sampled further in training.
-        kernel: down-sampling kernel.
-        p, k: identities in a batch, images per identity; the first half of the k are queries, the others gallery.
-        input_size, pad: as in `baseline.BaselineConfig`.
-        learning_rate, weight_decay: of Adam; masks have no decay.
-        mask_learning_rate: of the masks; the schedule is the same.
-        epochs: length of the training, shared equally by the four phases of Algorithm 1.
-        warmup: epochs in which the learning rate grows from a tenth of its value.
-        milestones: epochs at which it is divided by 10.
-
     Raises:
         ValueError: a value that is out of place; the message says what was expected.
     """
 
-    network: str = "resnet50"  # IV
-    width: int = 32
-    weights: str = "imagenet"  # not given; of [33], whose training IV takes
-    rates: tuple[int, ...] = (1, 2, 3, 4)  # V-B
-    masks: str = "progressive"  # III-E.2
-    mask_std: float = 0.01  # not given; chosen on held-out training identities of synth
-    varying_length: bool = True  # III-B
-    identity_weight: float = 1.0  # III-E
-    verification_weight: float = 0.5  # lambda, IV
-    hidden: int = 512  # not given
-    genuine_rate: int = 2  # V-E.1
-    kernel: str = "bicubic"  # not given
-    p: int = 8  # batch of 32 (IV); how it is drawn is not given
-    k: int = 4
-    input_size: tuple[int, int] | None = (256, 128)  # IV
-    pad: int = 10  # IV
-    learning_rate: float = 3.5e-4  # IV
-    mask_learning_rate: float = 3.5e-4
-    weight_decay: float = 5e-4  # not given; of [33], whose schedule IV takes
-    epochs: int = 120  # IV, "in total"
-    warmup: int = 10  # "warm-up ... as suggested by [33]", IV
-    milestones: tuple[int, ...] = (40, 70)  # IV
+    network: str = "resnet50"  # last stride 1 (IV)
+    width: int = 32  # of "tiny" in its place
+    weights: str = "imagenet"  # see `starts.build_backbone`; not given, of [33], whose training IV takes
+    rates: tuple[int, ...] = (1, 2, 3, 4)  # seen rates, one level each; 1 is HR, of the highest level (V-B)
+    masks: str = "progressive"  # Algorithm 1; "end_to_end": all four stages' from the start; "none" (III-E.2)
+    mask_std: float = 0.01  # of the masks' Gaussian start; not given, chosen on held-out identities of synth
+    varying_length: bool = True  # whether an image of level k keeps only the first k sub-vectors (III-B)
+    identity_weight: float = 1.0  # weights of the two losses, 0 leaves one out (III-E)
+    verification_weight: float = 0.5  # lambda (IV)
+    hidden: int = 512  # width of the verification MLP; not given
+    genuine_rate: int = 2  # that a genuine LR image is taken to have; it is not down-sampled in training (V-E.1)
+    kernel: str = "bicubic"  # of the down-sampling; not given
+    p: int = 8  # identities in a batch of 32 (IV); how it is drawn is not given
+    k: int = 4  # images of each: the first half are queries, the others gallery
+    input_size: tuple[int, int] | None = (256, 128)  # (H, W); None: the data set's own (IV)
+    pad: int = 10  # pixels around an image before the random crop (IV)
+    learning_rate: float = 3.5e-4  # of Adam (IV)
+    mask_learning_rate: float = 3.5e-4  # of the masks; the schedule is the same
+    weight_decay: float = 5e-4  # masks have none; not given, of [33]
+    epochs: int = 120  # "in total", shared equally by the four phases of Algorithm 1 (IV)
+    warmup: int = 10  # epochs of "warm-up ... as suggested by [33]" (IV)
+    milestones: tuple[int, ...] = (40, 70)  # epochs at which the learning rate is divided by 10 (IV)
 
     def __post_init__(self) -> None:
         if not self.rates or len(set(self.rates)) < len(self.rates) or min(self.rates) < 1:
@@ -100,11 +82,7 @@ class LRARConfig:
 
     @classmethod
     def for_profile(cls, profile: str, **changes: object) -> "LRARConfig":
-        """Return the settings of a profile; a smaller one has a smaller network and fewer epochs.
-
-        Raises:
-            ValueError: unknown profile, or a change that is out of place.
-        """
+        """Return the settings of a profile; a smaller one has a smaller network and fewer epochs."""
         tiny = {"network": "tiny", "input_size": None, "epochs": 4, "warmup": 0, "milestones": (3,)}
         smaller = {
             "smoke": {**tiny, "weights": "none", "width": 8, "p": 4, "pad": 2},
@@ -214,20 +192,12 @@ def train(
 ) -> LRARMatcher:
     """Train LRAR on the training identities of a split (Algorithm 1) and return its Matcher.
 
-    A finished run in ``folder`` is loaded, an unfinished one goes on.
-
     Args:
         config: settings.
-        dataset: the data set.
-        split: number of the train/test split.
-        seed: seed of the start and of every draw.
-        folder: parent of the run's own folder; None keeps nothing.
-        device: None takes the CUDA device if there is one.
-        progress: whether to show progress bars.
+        dataset, split, seed, folder, device, progress: those of `baseline.train`.
 
     Raises:
-        ValueError: fewer training identities than ``config.p``, unknown network, genuine LR images without a level.
-        TrainingError: a loss that is not finite.
+        ValueError: genuine LR images without a level.
     """
     data, size = TrainingSet(dataset, split, device), config.input_size or dataset.size
     check_genuine(config, data)

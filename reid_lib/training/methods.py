@@ -1,4 +1,4 @@
-"""Every method that has a training loop, by its name on the command line, in the comparison and in the contract test."""
+"""Every method that has a training loop, by its name: for the command line, the comparison and the contract test."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -147,8 +147,8 @@ class Run:
     def descend(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Take one step of one of several optimisers down the sum of the loss ``terms``; `note` ends the loop's step.
 
-        Gradients reach the optimiser's own parameters alone: another player that the terms pass through keeps none. They
-        are averaged over the processes, each of which must have a gradient of the same parameters.
+        Gradients reach the optimiser's own parameters alone: another player that the terms pass through keeps none.
+        They are averaged over the processes, each of which must have a gradient of the same parameters.
 
         Returns:
             The Euclidean norm of the gradients, a scalar on the device.
