@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from reid_lib.losses.adversarial import adversarial_loss
 from reid_lib.losses.cadnet import (
-    adversarial_loss,
     cross_resolution_triplet_loss,
     decoder_adversarial_loss,
     encoder_adversarial_loss,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reid_lib.losses.cyclegan import cycle_consistency_loss, discriminator_loss, generator_loss, identity_mapping_loss
+from reid_lib.losses.cyclegan import cycle_consistency_loss, identity_mapping_loss
 from reid_lib.seeds import torch_generator
 
 
@@ -13,16 +13,6 @@ def draw(name: str, *shape: int) -> torch.Tensor:
 
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def test_least_squares_adversarial_losses() -> None:
-    real, fake = draw("real", 3, 1, 4, 2), draw("fake", 2, 1, 4, 2)
-    r, f = real.flatten().tolist(), fake.flatten().tolist()
-    assert generator_loss(fake).item() == pytest.approx(mean([(s - 1) ** 2 for s in f]))
-    slow = 0.5 * mean([(s - 1) ** 2 for s in r]) + 0.5 * mean([s**2 for s in f])
-    assert discriminator_loss(real, fake).item() == pytest.approx(slow)
-    assert discriminator_loss(torch.ones(3), torch.zeros(3)) == 0
-    assert generator_loss(torch.ones(3)) == 0
 
 
 @pytest.mark.parametrize("loss", [cycle_consistency_loss, identity_mapping_loss])

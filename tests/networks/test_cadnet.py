@@ -14,10 +14,8 @@ from reid_lib.networks.cadnet import (
     ImageDiscriminator,
     ResolutionDiscriminator,
     UpBlock,
-    to_image_range,
-    to_network_range,
 )
-from reid_lib.networks.inputs import normalise
+from reid_lib.networks.inputs import normalise, to_image_range, to_network_range
 from reid_lib.networks.resnet import ResNet, resnet50
 from reid_lib.networks.tiny import tiny
 from reid_lib.seeds import torch_generator

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -16,31 +15,29 @@ from reid_lib.datasets import load, mlr
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.evaluation.ranking import evaluate
-from reid_lib.losses.cadnet import full_objective
-from reid_lib.networks.cadnet import CADNet, to_image_range
-from reid_lib.networks.inputs import normalise
+from reid_lib.losses import cadnet as losses_of_cadnet
+from reid_lib.losses.adversarial import adversarial_loss
+from reid_lib.networks.cadnet import CADNet
+from reid_lib.networks.inputs import normalise, to_image_range
+from reid_lib.profiles import PROFILES
 from reid_lib.seeds import torch_generator
 from reid_lib.training import cadnet
-from reid_lib.training.baseline import PROFILES
+from reid_lib.training.adversarial import discriminator_report
 from reid_lib.training.cadnet import (
     Batch,
     CADNetConfig,
     CADNetMatcher,
     build_network,
     build_optimizers,
-    check_discriminators,
-    discriminator_losses,
-    discriminator_report,
-    draw_places,
-    frozen,
+    discriminators,
+    draw_indices,
     generator_terms,
-    gradient_norm,
     iterate,
-    right_verdicts,
     train,
     training_batch,
 )
 from reid_lib.training.run import Run, TrainingError, initialise
+from reid_lib.training.training_set import TrainingSet
 
 CPU = torch.device("cpu")
 SIZE = (64, 32)
@@ -107,9 +104,11 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes_only() -> No
     assert paper == CADNetConfig()
     assert (2 * paper.p * paper.k, paper.margin, paper.rates, paper.input_size) == (32, 2.0, (2, 3, 4), (256, 128))
     assert set(paper.lambdas.values()) == {1.0}
-    generator, discriminators = build_optimizers(paper, start()).values()
+    generator, *against = build_optimizers(paper, start()).values()
     assert [generator.defaults[name] for name in ("lr", "momentum", "weight_decay")] == [1e-3, 0.9, 5e-4]
-    assert [discriminators.defaults[name] for name in ("lr", "momentum", "weight_decay")] == [1e-4, 0, 0]
+    for discriminator in against:
+        assert [discriminator.defaults[name] for name in ("lr", "momentum", "weight_decay")] == [1e-4, 0, 0]
+    assert len(against) == 2
     sizes = {"network", "width", "weights", "discriminator_width", "p", "pad", "epochs", "steps", "input_size"}
     sizes |= {"learning_rate", "discriminator_learning_rate"}
     for profile in PROFILES:
@@ -156,35 +155,43 @@ def test_resnet50_keeps_its_published_last_stride(monkeypatch: pytest.MonkeyPatc
         network = build_network(replace(CADNetConfig(), weights="none"), (256, 128), 10)
         assert network.E.feature_map(torch.empty(1, 3, 256, 128)).shape == (1, 2048, 8, 4)
     given, tiny = [], start().E
-    monkeypatch.setattr(cadnet, "build_backbone", lambda config, *_, **__: given.append(config.weights) or tiny)
+    monkeypatch.setattr(cadnet, "build_backbone", lambda _, __, weights, *___, **____: given.append(weights) or tiny)
     build_network(CADNetConfig(), SIZE, 10)
     assert given == ["imagenet", "imagenet"]
 
 
+class Images:
+    """20 identities with 8 images each."""
+
+    pids, genuine = np.repeat(np.arange(20), 8), torch.zeros(160, dtype=torch.bool)
+
+
 def test_halves_are_drawn_independently() -> None:
-    pids = np.repeat(np.arange(20), 8)
-    places = draw_places(pids, np.zeros(160, bool), replace(SMOKE, p=4, k=4), seed=0, epoch=0)
-    assert len(places) == 10
-    for hr, lr in places:
+    data, pids, config = Images(), Images.pids, replace(SMOKE, p=4, k=4)
+    halves = draw_indices(data, config, seed=0, epoch=0)
+    assert len(halves) == 10
+    for hr, lr in halves:
         assert [len(set(pids[half])) for half in (hr, lr)] == [4, 4]
         assert all((pids[half].reshape(4, 4) == pids[half].reshape(4, 4)[:, :1]).all() for half in (hr, lr))
         assert set(hr) != set(lr)
-    shared = np.mean([len(set(pids[hr]) & set(pids[lr])) for hr, lr in places])
+    shared = np.mean([len(set(pids[hr]) & set(pids[lr])) for hr, lr in halves])
     assert shared < 2.5  # 0.8 of 4 by chance
-    few = draw_places(pids, np.zeros(160, bool), replace(SMOKE, p=4, k=4, steps=2), seed=0, epoch=0)
-    assert [hr.tolist() for hr, _ in few] == [hr.tolist() for hr, _ in places[:2]]
-    again = draw_places(pids, np.zeros(160, bool), replace(SMOKE, p=4, k=4), seed=0, epoch=1)
+    few = draw_indices(data, replace(config, steps=2), seed=0, epoch=0)
+    assert [hr.tolist() for hr, _ in few] == [hr.tolist() for hr, _ in halves[:2]]
+    again = draw_indices(data, config, seed=0, epoch=1)
     assert not all(
-        (a == b).all() for one, two in zip(places, again, strict=True) for a, b in zip(one, two, strict=True)
+        (a == b).all() for one, two in zip(halves, again, strict=True) for a, b in zip(one, two, strict=True)
     )
 
 
 def test_a_batch_is_hr_then_lr_with_its_true_images(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, rows, labels = open_store(people), np.array([0, 1, 2, 3, 4, 5, 6, 7]), torch.arange(8)
-    config, genuine = replace(SMOKE, rates=(2, 4)), torch.tensor([False, True, False, False])
-    made = training_batch(store, rows, labels, genuine, config, torch_generator(0), CPU)
+    data, hr, lr = TrainingSet(people, device=CPU), np.array([0, 1, 2, 3]), np.array([4, 5, 6, 7])
+    data.genuine[5] = True
+    config = replace(SMOKE, rates=(2, 4))
+    made = training_batch(data, hr, lr, config, torch_generator(0))
     assert made.inputs.shape == (8, 3, *SIZE)
     assert made.inputs.is_contiguous(memory_format=torch.channels_last)
+    assert made.labels.tolist() == data.labels[:8].tolist()
     assert made.paired.tolist() == [0, 1, 2, 3, 4, 6, 7]  # image 5 is LR by nature
     assert torch.equal(made.inputs[:4], made.truths[:4])
     assert not torch.equal(made.inputs[4], made.truths[4])
@@ -193,33 +200,33 @@ def test_a_batch_is_hr_then_lr_with_its_true_images(people: ReIDDataset, monkeyp
     assert all(b < s for b, s in zip(blurred[4:], sharp[4:], strict=True))
     # without down-sampling an LR image is its true one, cropped and flipped alike
     monkeypatch.setattr(cadnet, "degrade", lambda images, rates, kernel: images)
-    made = training_batch(store, rows, labels, genuine, config, torch_generator(1), CPU)
+    made = training_batch(data, hr, lr, config, torch_generator(1))
     assert torch.equal(made.inputs[made.paired], made.truths)
-    same_size = training_batch(store, rows, labels, genuine, replace(config, pad=0), torch_generator(1), CPU)
-    plain = normalise(store.batch(rows))
+    same_size = training_batch(data, hr, lr, replace(config, pad=0), torch_generator(1))
+    plain = normalise(data.images(np.arange(8)))
     for image, expected in zip(same_size.inputs, plain, strict=True):
         assert torch.equal(image, expected) or torch.equal(image, expected.flip(2))
-    larger = training_batch(store, rows, labels, genuine, replace(config, input_size=(96, 48)), torch_generator(1), CPU)
+    larger = training_batch(data, hr, lr, replace(config, input_size=(96, 48)), torch_generator(1))
     assert larger.inputs.shape[2:] == larger.truths.shape[2:] == (96, 48)
 
 
 def test_rates_are_drawn_and_genuine_lr_images_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     caviar = load("synth-caviar", identities=12, images_per_camera=2, size=SIZE)
-    rates, places, halves = [], [], []
-    degrade, inside = cadnet.degrade, cadnet.draw_places
+    rates, drawn, halves = [], [], []
+    degrade, inside = cadnet.degrade, cadnet.draw_indices
     monkeypatch.setattr(cadnet, "degrade", lambda images, r, kernel: rates.append(r) or degrade(images, r, kernel))
-    monkeypatch.setattr(cadnet, "draw_places", lambda *args: places.extend(inside(*args)) or inside(*args))
+    monkeypatch.setattr(cadnet, "draw_indices", lambda *args: drawn.extend(inside(*args)) or inside(*args))
     terms = cadnet.generator_terms
     monkeypatch.setattr(cadnet, "generator_terms", lambda *args: halves.append(args[2]) or terms(*args))
     train(replace(SMOKE, p=3, epochs=4), caviar, progress=False)
     genuine = caviar.part("train")["camid"].to_numpy() == caviar.genuine_lr_camid
-    assert not any(genuine[hr].any() for hr, _ in places)
-    is_genuine = torch.from_numpy(np.concatenate([genuine[lr] for _, lr in places]))
+    assert not any(genuine[hr].any() for hr, _ in drawn)
+    is_genuine = torch.from_numpy(np.concatenate([genuine[lr] for _, lr in drawn]))
     rates = torch.cat(rates)
     assert is_genuine.any()
     assert (rates[is_genuine] == 1).all()
     assert set(rates[~is_genuine].tolist()) == {2, 3, 4}
-    assert [len(half.truths) for half in halves] == [12 + int((~genuine[lr]).sum()) for _, lr in places]
+    assert [len(half.truths) for half in halves] == [12 + int((~genuine[lr]).sum()) for _, lr in drawn]
 
 
 def test_one_iteration_by_hand() -> None:
@@ -236,7 +243,12 @@ def test_one_iteration_by_hand() -> None:
 
     with run.autocast():
         f, recovered = forward()
-        losses, _ = discriminator_losses(by_hand, f.detach(), recovered.detach(), made.truths)
+        hr, lr = by_hand.D_F(f.detach()).chunk(2)
+        real, fakes = by_hand.D_I(made.truths), by_hand.D_I(recovered.detach()).chunk(2)
+    losses = {
+        "loss_d_f": -adversarial_loss(hr, lr),
+        "loss_d_i": -adversarial_loss(real, fakes[0]) - adversarial_loss(real, fakes[1]),
+    }
     norms = {}
     for name, module in (("d_f", by_hand.D_F), ("d_i", by_hand.D_I)):
         gradients = torch.autograd.grad(losses[f"loss_{name}"], list(module.parameters()))
@@ -276,28 +288,31 @@ def test_discriminators_step_leaves_e_and_g_alone_and_the_other_way_round() -> N
 
 def test_no_gradient_crosses_between_the_players() -> None:
     network, made = start(), batch()
+    run, optimizers = Run(None, SMOKE, 0, {}, CPU, progress=False), build_optimizers(SMOKE, network)
     maps = network.E.stages(made.inputs)
     f, recovered = maps[-1], network.G(maps)
-    losses, _ = discriminator_losses(network, f.detach(), recovered.detach(), made.truths)
-    sum(losses.values()).backward()
+    discriminators(run, network, optimizers, f.detach(), recovered.detach(), made.truths)
     assert all(p.grad is None for part in (network.E, network.G, network.F, network.C) for p in part.parameters())
+    assert all(p.grad is not None for part in (network.D_F, network.D_I) for p in part.parameters())
     network.zero_grad(set_to_none=True)
-    with frozen(network.D_F, network.D_I):
-        terms = generator_terms(network, SMOKE, made, f, recovered)
-    sum(full_objective(terms, SMOKE.lambdas).values()).backward()
+    terms = generator_terms(network, SMOKE, made, f, recovered)
+    run.descend(optimizers["generator"], losses_of_cadnet.full_objective(terms, SMOKE.lambdas))
     assert all(p.grad is None for part in (network.D_F, network.D_I) for p in part.parameters())
-    assert all(p.requires_grad for p in network.parameters())
     assert all(p.grad is not None for part in (network.E, network.G, network.F, network.C) for p in part.parameters())
 
 
 def reached_by(term: str) -> set[str]:
-    """The parts that a term of Eq. 6 gives a gradient."""
+    """The parts of the generator's side that a term of Eq. 6 gives a gradient."""
     network, made = start(), batch()
+    run, optimizers = Run(None, SMOKE, 0, {}, CPU, progress=False), build_optimizers(SMOKE, network)
     maps = network.E.stages(made.inputs)
-    with frozen(network.D_F, network.D_I):
-        terms = generator_terms(network, SMOKE, made, maps[-1], network.G(maps))
-    terms[term].backward()
-    return {part for part in ("E", "G", "F", "C", "D_F", "D_I") if gradient_norm(getattr(network, part)) > 0}
+    terms = generator_terms(network, SMOKE, made, maps[-1], network.G(maps))
+    run.descend(optimizers["generator"], {term: terms[term]})
+    return {
+        part
+        for part in ("E", "G", "F", "C", "D_F", "D_I")
+        if any(p.grad is not None and p.grad.any() for p in getattr(network, part).parameters())
+    }
 
 
 @pytest.mark.parametrize(
@@ -322,8 +337,8 @@ def test_the_form_of_the_adversarial_losses_is_the_configurations(form: str) -> 
         f, recovered = maps[-1], network.G(maps)
         terms = generator_terms(network, replace(SMOKE, adversarial=form), made, f, recovered)
         (hr, lr), fakes = network.D_F(f).chunk(2), network.D_I(recovered).chunk(2)
-    assert terms["adversarial_f"] == cadnet.encoder_adversarial_loss(hr, lr, form)
-    assert terms["adversarial_i"] == cadnet.decoder_adversarial_loss(*fakes, form)
+    assert terms["adversarial_f"] == losses_of_cadnet.encoder_adversarial_loss(hr, lr, form)
+    assert terms["adversarial_i"] == losses_of_cadnet.decoder_adversarial_loss(*fakes, form)
 
 
 @pytest.mark.parametrize("left_out", WITHOUT)
@@ -457,14 +472,6 @@ def test_a_discriminator_that_has_won_outright_stops_the_training(
         train(SMOKE, people, progress=False)
 
 
-def test_one_step_with_a_loss_is_no_outright_win() -> None:
-    zero, some = torch.tensor(0.0), torch.tensor(1e-30)
-    check_discriminators([{"loss_d_f": zero, "loss_d_i": some}, {"loss_d_f": some, "loss_d_i": zero}], 3)
-    with pytest.raises(TrainingError, match=r"D_I has won .* epoch 3, .* tells G nothing"):
-        check_discriminators([{"loss_d_f": some, "loss_d_i": zero}] * 2, 3)
-    check_discriminators([{"identity": zero}], 0)
-
-
 @pytest.mark.parametrize("name", ["learning_rate", "discriminator_learning_rate"])
 def test_a_diverging_game_stops_with_its_terms(people: ReIDDataset, name: str) -> None:
     with pytest.raises(TrainingError, match=r"not finite in epoch 0, .*loss_d_i = "):
@@ -472,34 +479,10 @@ def test_a_diverging_game_stops_with_its_terms(people: ReIDDataset, name: str) -
 
 
 def test_an_infinite_gradient_stops_too(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside = cadnet.gradient_norm
-    # the discriminators' norms are of one module
-    monkeypatch.setattr(cadnet, "gradient_norm", lambda *parts: inside(*parts) / (0 if len(parts) > 1 else 1))
+    inside = Run.descend
+    monkeypatch.setattr(Run, "descend", lambda run, o, terms: inside(run, o, terms) / (0 if "identity" in terms else 1))
     with pytest.raises(TrainingError, match="gradient_generator = inf"):
         train(SMOKE, people, progress=False)
-
-
-def test_right_verdicts_by_hand() -> None:
-    real, fake = torch.tensor([1.0, 2, -1, 3]), torch.tensor([[-1.0], [4.0]])
-    assert right_verdicts(real, fake).item() == pytest.approx((0.75 + 0.5) / 2)
-    assert right_verdicts(torch.zeros(4), torch.zeros(4)) == 0  # no verdict is not a right one
-
-
-def played(f: Callable[[int], float], i: Callable[[int], float], epochs: int = 8) -> pd.DataFrame:
-    rows = [{"epoch": e, "accuracy_d_f": f(e), "accuracy_d_i": i(e)} for e in range(epochs)]
-    return pd.DataFrame(rows)
-
-
-def test_the_report_names_who_wins_and_who_has_lost() -> None:
-    assert discriminator_report(played(lambda e: 0.8, lambda e: 0.6)) == []
-    wins, lost = discriminator_report(played(lambda e: 0.97, lambda e: 0.51))
-    assert wins.startswith("D_F wins: HR and LR features can still be told apart")
-    assert "97 % right verdicts in the last 2 of 8 epochs" in wins
-    assert lost.startswith("D_I has lost: recovered images look true to it")
-    late = played(lambda e: 0.5 if e < 6 else 0.8, lambda e: 0.7 if e < 6 else 0.99)
-    assert [sentence[:8] for sentence in discriminator_report(late)] == ["D_I wins"]
-    assert "in the last epoch" in discriminator_report(played(lambda e: 1.0, lambda e: 0.8, epochs=2))[0]
-    assert discriminator_report(late.drop(columns="accuracy_d_i")) == []
 
 
 def test_u_is_matched_by_euclidean_distance_whatever_the_rate(matcher: CADNetMatcher) -> None:
@@ -521,7 +504,7 @@ def test_recovered_images_are_images(matcher: CADNetMatcher) -> None:
     with torch.no_grad():
         expected = to_image_range(matcher.network.recover(normalise(images)))
     torch.testing.assert_close(recovered / 255, expected, atol=0.51 / 255, rtol=0)
-    larger = CADNetMatcher(matcher.network, (96, 48), CPU, 0, matcher.history)
+    larger = CADNetMatcher(matcher.network, matcher.history, (96, 48), CPU, 0)
     assert larger.recover(images).shape == images.shape
     assert larger.features(images).shape == (3, 128)
 

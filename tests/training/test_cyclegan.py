@@ -13,10 +13,10 @@ from reid_lib.datasets import load
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
-from reid_lib.losses.cyclegan import generator_loss
+from reid_lib.losses.adversarial import least_squares_generator_loss
 from reid_lib.networks.cyclegan import CycleGAN
 from reid_lib.seeds import torch_generator
-from reid_lib.training import cyclegan
+from reid_lib.training import cyclegan, training_set
 from reid_lib.training.cyclegan import (
     CycleGANConfig,
     CycleGANRecoverer,
@@ -129,46 +129,56 @@ def test_the_generators_loss_is_the_papers() -> None:
 
 def test_each_discriminator_judges_its_own_images(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     made, judged = [], []
-    terms_of_g, terms_of_d = cyclegan.generator_terms, cyclegan.discriminator_terms
+    terms_of_g, steps_of_d = cyclegan.generator_terms, cyclegan.discriminators
 
     def generators(network, config, lr, hr):
         terms, fake_hr, fake_lr = terms_of_g(network, config, lr, hr)
         made.append((lr, hr, fake_lr.detach(), fake_hr.detach()))
         return terms, fake_hr, fake_lr
 
-    def discriminators(network, *images):
-        terms = terms_of_d(network, *images)
-        lr, hr, fake_lr, fake_hr = images
-        slow = (network.d_hr(hr) - 1).square().mean() / 2 + network.d_hr(fake_hr).square().mean() / 2
-        assert terms["discriminator_hr"].item() == pytest.approx(slow.item())
-        slow = (network.d_lr(lr) - 1).square().mean() / 2 + network.d_lr(fake_lr).square().mean() / 2
-        assert terms["discriminator_lr"].item() == pytest.approx(slow.item())
-        judged.append(images)
-        return terms
+    def discriminators(run, network, optimizers, hr, lr):
+        slow = {
+            name: ((judge(real) - 1).square().mean() + judge(fake).square().mean()).item() / 2
+            for name, judge, (real, fake) in (("loss_d_hr", network.d_hr, hr), ("loss_d_lr", network.d_lr, lr))
+        }
+        noted = steps_of_d(run, network, optimizers, hr, lr)
+        for name, loss in slow.items():
+            assert noted[name].item() == pytest.approx(loss)
+        judged.append((lr[0], hr[0], lr[1], hr[1]))
+        return noted
 
     monkeypatch.setattr(cyclegan, "generator_terms", generators)
-    monkeypatch.setattr(cyclegan, "discriminator_terms", discriminators)
+    monkeypatch.setattr(cyclegan, "discriminators", discriminators)
     train(replace(SMOKE, epochs=1, constant=1, buffer=16), people, progress=False)  # the buffers never fill
     assert len(judged) == 4
     assert all(torch.equal(a, b) for step in zip(made, judged, strict=True) for a, b in zip(*step, strict=True))
 
 
+class Images:
+    """As many HR and genuine LR images as are asked for."""
+
+    def __init__(self, hr: int, lr: int) -> None:
+        self.genuine = torch.arange(hr + lr) >= hr
+
+
 def test_batches_are_unpaired_and_show_every_image() -> None:
-    hr, lr = np.arange(12), np.arange(100, 105)
-    batches = unpaired_batches(hr, lr, 4, seed=0, epoch=0)
+    data, config = Images(12, 5), replace(SMOKE, batch=4)
+    batches = unpaired_batches(data, config, seed=0, epoch=0)
     assert [(len(a), len(b)) for a, b in batches] == [(4, 4)] * 3
     shown_hr, shown_lr = (np.concatenate([pair[n] for pair in batches]) for n in (0, 1))
-    assert sorted(shown_hr) == hr.tolist()
+    assert sorted(shown_hr) == list(range(12))
+    assert set(shown_lr) == set(range(12, 17))
     assert set(np.unique(shown_lr, return_counts=True)[1]) <= {2, 3}
-    again, later = unpaired_batches(hr, lr, 4, 0, 0), unpaired_batches(hr, lr, 4, 0, 1)
+    again, later = unpaired_batches(data, config, 0, 0), unpaired_batches(data, config, 0, 1)
     assert all(np.array_equal(a, b) for x, y in zip(batches, again, strict=True) for a, b in zip(x, y, strict=True))
     assert not np.array_equal(np.concatenate([a for a, _ in later]), shown_hr)
-    same_set = unpaired_batches(hr, hr, 12, 0, 0)
+    same_set = unpaired_batches(Images(12, 0), replace(SMOKE, batch=12), 0, 0)
     assert len(same_set) == 1
+    assert sorted(same_set[0][0]) == sorted(same_set[0][1])
     assert not np.array_equal(*same_set[0])
-    assert [len(a) for a, _ in unpaired_batches(hr, lr, 50, 0, 0)] == [50]  # fewer images than a batch
-    assert [len(a) for a, _ in unpaired_batches(hr, lr, 4, 0, 0, steps=5)] == [4] * 5
-    assert [len(a) for a, _ in unpaired_batches(hr, lr, 4, 0, 0, steps=2)] == [4] * 2
+    assert [len(a) for a, _ in unpaired_batches(data, replace(SMOKE, batch=50), 0, 0)] == [50]  # fewer than a batch
+    assert [len(a) for a, _ in unpaired_batches(data, replace(config, steps=5), 0, 0)] == [4] * 5
+    assert [len(a) for a, _ in unpaired_batches(data, replace(config, steps=2), 0, 0)] == [4] * 2
 
 
 def test_the_buffer_by_hand() -> None:
@@ -248,10 +258,9 @@ def test_a_finished_run_is_used_again(people: ReIDDataset, tmp_path: Path) -> No
     assert same(train(SMOKE, people, folder=tmp_path, progress=False), first)
     assert (folder / "last.pt").stat().st_mtime_ns == stamp
     history = pd.read_csv(folder / "history.csv")
-    assert history.columns.tolist() == [
-        "epoch", "adversarial", "cycle", "identity", "discriminator_hr", "discriminator_lr", "seconds",
-        "images_per_second"
-    ]  # fmt: skip
+    judged = [f"{what}_{name}" for name in ("d_hr", "d_lr") for what in ("loss", "accuracy", "gradient")]
+    terms = ["adversarial", "cycle", "identity", *judged, "gradient_norm"]
+    assert history.columns.tolist() == ["epoch", *terms, "seconds", "images_per_second"]
     train(replace(SMOKE, cycle_weight=5.0), people, folder=tmp_path, progress=False)
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -259,14 +268,15 @@ def test_a_finished_run_is_used_again(people: ReIDDataset, tmp_path: Path) -> No
 def test_a_resume_under_another_configuration_names_the_field(
     people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cyclegan, "run_folder", lambda parent, *_: parent)
+    monkeypatch.setattr(training_set, "keyed", lambda parent, *_: parent)
     train(SMOKE, people, folder=tmp_path, progress=False)
     with pytest.raises(TrainingError, match=r"holds a run with identity_weight = 0\.5, asked for 0\.0"):
         train(replace(SMOKE, identity_weight=0.0), people, folder=tmp_path, progress=False)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cyclegan, "generator_loss", lambda fake: generator_loss(fake) * torch.nan)
+    inside = least_squares_generator_loss
+    monkeypatch.setattr(cyclegan, "least_squares_generator_loss", lambda fake: inside(fake) * torch.nan)
     with pytest.raises(TrainingError, match=r"not finite in epoch 0, step 0: adversarial = nan"):
         train(SMOKE, people, progress=False)
 
@@ -278,7 +288,8 @@ def test_generators_and_discriminators_learn_in_turn(people: ReIDDataset, monkey
     train(replace(SMOKE, epochs=1, constant=1), people, progress=False)
     for part in ("g.", "f.", "d_hr.", "d_lr."):
         assert any(not torch.equal(seen[0][n], seen[1][n]) for n in seen[0] if n.startswith(part))
-    monkeypatch.setattr(cyclegan, "discriminator_loss", lambda real, fake: 0 * (real.mean() + fake.mean()))
+    loss = "least_squares_discriminator_loss"
+    monkeypatch.setattr(cyclegan, loss, lambda real, fake: 0 * (real.mean() + fake.mean()))
     still = train(replace(SMOKE, epochs=1, constant=1), people, progress=False).network
     for name, parameter in still.named_parameters():
         assert torch.equal(parameter, seen[0][name]) == name.startswith("d_"), name

@@ -11,24 +11,23 @@ import pytest
 import torch
 
 from reid_lib.datasets import load, mlr
-from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset, Split
+from reid_lib.evaluation.matchers import PerRateMatcher
 from reid_lib.evaluation.ranking import evaluate
+from reid_lib.profiles import PROFILES
 from reid_lib.seeds import torch_generator
-from reid_lib.training import lrar
-from reid_lib.training.baseline import PROFILES, PerRateMatcher, learning_rate_factor
+from reid_lib.training import lrar, training_set
 from reid_lib.training.lrar import (
-    EstimatedLevelMatcher,
     LRARConfig,
     LRARMatcher,
     batch_rates,
     level_of,
     masked_stages,
     train,
-    train_level_classifier,
     train_naive,
 )
 from reid_lib.training.run import TrainingError, initialise
+from reid_lib.training.schedules import learning_rate_factor
 
 CPU = torch.device("cpu")
 SMOKE = LRARConfig.for_profile("smoke", hidden=16)
@@ -232,7 +231,7 @@ def test_a_checkpoint_cut_short_gives_way_to_the_one_before(
 def test_a_resume_under_another_configuration_names_the_field(
     people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict
 ) -> None:
-    monkeypatch.setattr(lrar, "run_folder", lambda parent, *_: parent)  # else each configuration has its own
+    monkeypatch.setattr(training_set, "keyed", lambda parent, *_: parent)  # else each configuration has its own
     train(SMOKE, people, folder=tmp_path, progress=False)
     (name,) = change
     with pytest.raises(TrainingError, match=f"holds a run with {name} = .*, asked for"):
@@ -354,8 +353,10 @@ def test_genuine_lr_images_have_a_level_of_their_own(monkeypatch: pytest.MonkeyP
     people = load("synth-caviar", identities=12, images_per_camera=2, size=(64, 32))
     levels, rates, places = [], [], []
     watch(monkeypatch, lambda network, k, labels: levels.append(k))
-    degrade, pk_batches = lrar.degrade, lrar.pk_batches
-    monkeypatch.setattr(lrar, "degrade", lambda images, r, kernel: rates.append(r) or degrade(images, r, kernel))
+    degrade, pk_batches = training_set.degrade, lrar.pk_batches
+    monkeypatch.setattr(
+        training_set, "degrade", lambda images, r, kernel: rates.append(r) or degrade(images, r, kernel)
+    )
     monkeypatch.setattr(lrar, "pk_batches", lambda *args: places.extend(pk_batches(*args)) or pk_batches(*args))
     matcher = train(replace(SMOKE, rates=(1, 2), genuine_rate=2, p=3), people, progress=False)
     levels, rates = torch.cat(levels), torch.cat(rates)
@@ -377,8 +378,8 @@ def test_the_naive_solution_is_one_ide_verif_for_each_rate(
     people: ReIDDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = []
-    degrade = lrar.degrade
-    monkeypatch.setattr(lrar, "degrade", lambda images, r, kernel: rates.append(set(r.tolist())) or degrade(images, r))
+    degrade, see = training_set.degrade, rates.append
+    monkeypatch.setattr(training_set, "degrade", lambda images, r, _: see(set(r.tolist())) or degrade(images, r))
     matcher = train_naive(replace(SMOKE, rates=(1, 4)), people, progress=False)
     assert isinstance(matcher, PerRateMatcher)
     assert matcher.rates == [1, 4]
@@ -387,59 +388,6 @@ def test_the_naive_solution_is_one_ide_verif_for_each_rate(
     scores = evaluate(matcher, mlr.trials(people, rates=(1, 4), n=2), progress=False)
     assert scores.per_trial["rank20"].between(0, 100).all()
     assert train_naive(replace(SMOKE, rates=(1, 2)), people, rates=(3,), progress=False).rates == [3]
-
-
-def test_the_level_classifier_sees_blur_on_people_it_has_not_met(people: ReIDDataset) -> None:
-    estimate = train_level_classifier(replace(SMOKE, epochs=80), people, progress=False)
-    store, numbers = open_store(people), people.part("test").index.to_numpy()
-    right = [(estimate(lrar.degrade(store.batch(numbers), rate)) == 5 - rate).float().mean() for rate in (1, 2, 3, 4)]
-    assert right[0] > 0.8
-    assert sum(right) / 4 > 0.5  # guessing: 0.25
-
-
-def test_the_level_classifier_learns_each_rate_at_its_level(
-    people: ReIDDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rates, levels, degrade, entropy = [], [], lrar.degrade, torch.nn.functional.cross_entropy
-    monkeypatch.setattr(lrar, "degrade", lambda images, r, kernel: rates.append(r) or degrade(images, r, kernel))
-    monkeypatch.setattr(lrar.nn.functional, "cross_entropy", lambda x, k: levels.append(k + 1) or entropy(x, k))
-    train_level_classifier(replace(SMOKE, rates=(1, 2, 4), epochs=16), people, progress=False)
-    assert torch.equal(torch.cat(levels), level_of(torch.cat(rates), (1, 2, 4)))
-    assert set(torch.cat(levels).tolist()) == {1, 2, 3}
-    rates.clear(), levels.clear()
-    caviar = load("synth-caviar", identities=12, images_per_camera=2, size=(64, 32))
-    config = replace(SMOKE, rates=(1, 4), genuine_rate=4, p=3, epochs=16)
-    with monkeypatch.context() as patch:
-        patch.setattr(lrar, "draw_rates", lambda n, *_: torch.ones(n, dtype=torch.int64))
-        train_level_classifier(config, caviar, progress=False)
-    assert (torch.cat(rates) == 1).all()
-    assert set(torch.cat(levels).tolist()) == {1, 2}  # LR ones as they are, at the level of rate 4
-    with pytest.raises(ValueError, match="taken for rate 2, which has no level"):
-        train_level_classifier(replace(config, genuine_rate=2), caviar, progress=False)
-
-
-def test_a_finished_level_classifier_is_used_again(people: ReIDDataset, tmp_path: Path) -> None:
-    images = pictures(8)
-    first = train_level_classifier(LONGER, people, folder=tmp_path, progress=False)
-    (last,) = tmp_path.glob("lrar-level-seed0-*/last.pt")
-    stamp, weights = last.stat().st_mtime_ns, first.args[0].state_dict()
-    again = train_level_classifier(LONGER, people, folder=tmp_path, progress=False)
-    assert last.stat().st_mtime_ns == stamp
-    assert all(torch.equal(weights[name], value) for name, value in again.args[0].state_dict().items())
-    assert torch.equal(first(images), again(images))
-
-
-def test_an_estimated_level_takes_the_place_of_the_rate(people: ReIDDataset, matcher: LRARMatcher) -> None:
-    images, levels = pictures(4), torch.tensor([1, 3, 4, 2])
-    guessing = EstimatedLevelMatcher(matcher, lambda images: levels[: len(images)])
-    assert torch.equal(guessing.embed_query(images, torch.full((4,), 9)), matcher.embed_query(images, 5 - levels))
-    assert torch.equal(guessing.embed_gallery(images), matcher.embed_gallery(images))
-    trials = mlr.trials(people, rates=(4,), n=2)
-    lowest = EstimatedLevelMatcher(matcher, lambda images: torch.ones(len(images), dtype=torch.int64))
-    scores = [evaluate(m, trials, progress=False).per_trial for m in (matcher, lowest)]
-    pd.testing.assert_frame_equal(*scores)
-    with pytest.raises(ValueError, match="trained on split 0"):
-        evaluate(lowest, mlr.trials(people, split=1, n=1), progress=False)
 
 
 def test_a_matcher_knows_its_split(people: ReIDDataset) -> None:
