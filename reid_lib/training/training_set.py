@@ -32,7 +32,8 @@ class InputSettings(Protocol):
 class UnlabelledSet:
     """The training images of a split without their identities, for methods that must not know them.
 
-    An image's index counts the training images, 0 to N - 1; its number is its row in the data set's table.
+    An image's index counts the training images, 0 to N - 1, in the order of their paths (with identities: of identity,
+    then path); its number is its row in the data set's table.
 
     Args:
         dataset: the data set.
@@ -47,8 +48,10 @@ class UnlabelledSet:
         name, split, device: of the data set, the split, the device.
     """
 
+    _order: tuple[str, ...] = ("path",)  # of the images, so that the order of the data set's rows makes no difference
+
     def __init__(self, dataset: ReIDDataset, split: int = 0, device: torch.device | None = None) -> None:
-        rows = dataset.part("train", split)
+        rows = dataset.part("train", split).sort_values(list(self._order))
         self.name, self.size, self.split, self.device = dataset.name, dataset.size, split, device or pick_device()
         self.numbers = rows.index.to_numpy()
         self.genuine = torch.from_numpy((rows["camid"] == dataset.genuine_lr_camid).to_numpy(copy=True))
@@ -112,9 +115,11 @@ class TrainingSet(UnlabelledSet):
         identities: how many there are.
     """
 
+    _order = ("pid", "path")
+
     def __init__(self, dataset: ReIDDataset, split: int = 0, device: torch.device | None = None) -> None:
         super().__init__(dataset, split, device)
-        self.pids = dataset.part("train", split)["pid"].to_numpy()
+        self.pids = dataset.table["pid"].to_numpy()[self.numbers]
         found, labels = np.unique(self.pids, return_inverse=True)
         self.labels, self.identities = torch.from_numpy(labels).to(self.device), len(found)
         self._decisive.append(self.pids.tolist())

@@ -1,5 +1,4 @@
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -59,28 +58,10 @@ def test_training_learns_its_own_people(people: ReIDDataset) -> None:
     assert rank1 > 5 * 100 / len(pids)
 
 
-def test_same_seed_same_network(people: ReIDDataset) -> None:
-    images = pictures(4)
-    first, again, other = (train(SMOKE, people, seed=s, progress=False).embed_gallery(images) for s in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
 def test_training_images_are_down_sampled_as_asked(people: ReIDDataset) -> None:
     images = pictures(4)
     hr, lr = (train(replace(SMOKE, rates=r), people, progress=False) for r in ((1,), (4,)))
     assert not torch.equal(hr.embed_gallery(images), lr.embed_gallery(images))
-
-
-def test_a_finished_run_is_used_again(people: ReIDDataset, tmp_path: Path) -> None:
-    first = train(SMOKE, people, folder=tmp_path, progress=False)
-    (folder,) = tmp_path.iterdir()
-    stamp = (folder / "last.pt").stat().st_mtime_ns
-    again = train(SMOKE, people, folder=tmp_path, progress=False)
-    assert (folder / "last.pt").stat().st_mtime_ns == stamp
-    assert torch.equal(first.embed_gallery(pictures(3)), again.embed_gallery(pictures(3)))
-    train(replace(SMOKE, rates=(2,)), people, folder=tmp_path, progress=False)
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_fewer_people_than_a_batch_needs(people: ReIDDataset) -> None:
@@ -103,13 +84,6 @@ def test_embeddings_have_length_one_and_rates_make_no_difference(people: ReIDDat
 
 def test_images_reach_the_network_at_its_input_size(people: ReIDDataset) -> None:
     assert train(replace(SMOKE, input_size=(96, 48)), people, progress=False).input_size == (96, 48)
-
-
-def test_a_matcher_knows_its_split(people: ReIDDataset) -> None:
-    matcher = train(SMOKE, people, split=2, progress=False)
-    assert matcher.split == 2
-    with pytest.raises(ValueError, match="trained on split 2"):
-        evaluate(matcher, mlr.trials(people, split=1, n=1), progress=False)
 
 
 def test_per_rate_training_and_evaluation(people: ReIDDataset) -> None:

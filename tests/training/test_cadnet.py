@@ -440,11 +440,6 @@ def test_a_finished_run_is_used_again_with_its_history(people: ReIDDataset, tmp_
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_same_seed_same_weights(people: ReIDDataset, matcher: CADNetMatcher) -> None:
-    assert same(train(SMOKE, people, progress=False), matcher)
-    assert not same(train(SMOKE, people, seed=1, progress=False), matcher)
-
-
 class Oracle(nn.Module):
     """A discriminator of features that has won: the first half of a batch is HR."""
 
@@ -507,10 +502,3 @@ def test_recovered_images_are_images(matcher: CADNetMatcher) -> None:
     larger = CADNetMatcher(matcher.network, matcher.history, (96, 48), CPU, 0)
     assert larger.recover(images).shape == images.shape
     assert larger.features(images).shape == (3, 128)
-
-
-def test_a_matcher_knows_its_split(people: ReIDDataset) -> None:
-    matcher = train(SMOKE, people, split=2, progress=False)
-    assert (matcher.split, matcher.device, matcher.network.training) == (2, CPU, False)
-    with pytest.raises(ValueError, match="trained on split 2"):
-        evaluate(matcher, mlr.trials(people, split=1, n=1), progress=False)

@@ -207,16 +207,6 @@ def test_a_killed_training_ends_as_an_undisturbed_one(people: ReIDDataset, tmp_p
         assert same(kill_and_resume(people, tmp_path / str(step), step), undisturbed)
 
 
-def test_a_finished_run_is_used_again_with_all_its_masks(people: ReIDDataset, tmp_path: Path) -> None:
-    first = train(SMOKE, people, folder=tmp_path, progress=False)
-    (folder,) = tmp_path.iterdir()
-    stamp = (folder / "last.pt").stat().st_mtime_ns
-    assert same(train(SMOKE, people, folder=tmp_path, progress=False), first)
-    assert (folder / "last.pt").stat().st_mtime_ns == stamp
-    train(replace(SMOKE, masks="end_to_end"), people, folder=tmp_path, progress=False)
-    assert len(list(tmp_path.iterdir())) == 2
-
-
 def test_a_checkpoint_cut_short_gives_way_to_the_one_before(
     people: ReIDDataset, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -324,12 +314,6 @@ def test_training_learns_its_own_people(people: ReIDDataset) -> None:
     assert scores["rank1"] > 3 * 100 / len(pids)
 
 
-def test_seed_decides_the_training(people: ReIDDataset) -> None:
-    first, again, other = (train(SMOKE, people, seed=s, progress=False) for s in (0, 0, 1))
-    assert same(first, again)
-    assert not same(first, other)
-
-
 def test_fewer_people_than_a_batch_needs(people: ReIDDataset) -> None:
     with pytest.raises(ValueError, match="p=9 identities with k=4 images each cannot be drawn from 8"):
         train(replace(SMOKE, p=9), people, progress=False)
@@ -388,13 +372,6 @@ def test_the_naive_solution_is_one_ide_verif_for_each_rate(
     scores = evaluate(matcher, mlr.trials(people, rates=(1, 4), n=2), progress=False)
     assert scores.per_trial["rank20"].between(0, 100).all()
     assert train_naive(replace(SMOKE, rates=(1, 2)), people, rates=(3,), progress=False).rates == [3]
-
-
-def test_a_matcher_knows_its_split(people: ReIDDataset) -> None:
-    matcher = train(SMOKE, people, split=2, progress=False)
-    assert (matcher.split, matcher.device) == (2, CPU)
-    with pytest.raises(ValueError, match="trained on split 2"):
-        evaluate(matcher, mlr.trials(people, split=1, n=1), progress=False)
 
 
 def test_images_reach_the_network_at_its_input_size(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
