@@ -128,7 +128,7 @@ def slow_canonical_correlations(lr: np.ndarray, hr: np.ndarray) -> np.ndarray:
     x, y = lr - lr.mean(0), hr - hr.mean(0)
     sxx, syy, sxy = (sum(np.outer(a, b) for a, b in zip(p, q, strict=True)) for p, q in ((x, x), (y, y), (x, y)))
     values = np.linalg.eigvals(np.linalg.inv(sxx) @ sxy @ np.linalg.inv(syy) @ sxy.T).real
-    return np.sqrt(np.sort(values)[::-1])[: min(lr.shape[1], hr.shape[1])]
+    return np.sqrt(np.sort(values)[::-1][: min(lr.shape[1], hr.shape[1])])  # the others are 0, or just below
 
 
 def test_canonical_correlations_are_the_roots_of_the_eigenvalues() -> None:
