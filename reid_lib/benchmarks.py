@@ -30,7 +30,7 @@ from reid_lib.datasets import load
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset, read_image
 from reid_lib.devices import pick_device
-from reid_lib.evaluation.directions import canonical_correlation
+from reid_lib.evaluation.cca import canonical_correlation
 from reid_lib.evaluation.ranking import rank_metrics
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
 from reid_lib.losses.vpfa import vector_panning_loss
