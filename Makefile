@@ -45,8 +45,8 @@ lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 benchmarks: $(STAMP)
-	$(BIN)/python -m reid_lib.benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf .cache .pytest_cache .ruff_cache build results/smoke
-	find notebooks reid_lib tests -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	find benchmarks notebooks reid_lib tests -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

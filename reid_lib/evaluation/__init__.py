@@ -1,1 +1,1 @@
-"""What is measured: ranking, and later image quality, clustering and directions."""
+"""What is measured: ranking, recovered images, and frozen features: their directions and correlations."""

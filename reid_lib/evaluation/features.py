@@ -31,7 +31,7 @@ from reid_lib.evaluation.ranking import (
     check_trials,
     different_queries,
     euclidean,
-    places_of,
+    indices_of,
     score,
 )
 
@@ -201,6 +201,6 @@ def evaluate_features(
     gallery = normalize(bank(rows))
 
     def distances(trial: Trial) -> torch.Tensor:
-        return euclidean(query[places_of(trial, queries)], gallery[np.searchsorted(rows, trial.gallery.index)])
+        return euclidean(query[indices_of(trial, queries)], gallery[np.searchsorted(rows, trial.gallery.index)])
 
     return score(trials, (distances(trial) for trial in trials), ranks)

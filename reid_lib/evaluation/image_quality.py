@@ -8,7 +8,6 @@ on weights that the user has: nothing is downloaded, and without them there is n
     image_quality(recovered, truth)  # {"ssim": 0.73, "psnr": 20.2, "lpips": None}: a table shows "not available"
 """
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from reid_lib.digest import file_digest
 from reid_lib.networks.weights import WeightsError, load_checked, load_state
 
 # of torchvision's alexnet-owt-7be5be79.pth; of SqueezeNet files several are about, so theirs is noted, not checked
@@ -65,20 +65,20 @@ def load_lpips(net: str, weights: str | Path, device: torch.device | str = "cpu"
     if net not in _METRIC:
         raise ValueError(f"net must be one of {', '.join(_METRIC)}, found {net!r}")
     state = load_state(weights)
-    digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    if net == "alex" and digest != ALEXNET_SHA256:
+    sha256 = file_digest(weights)
+    if net == "alex" and sha256 != ALEXNET_SHA256:
         raise WeightsError(
             f"{weights} is not torchvision's alexnet-owt-7be5be79.pth, on which LPIPS is defined: expected sha256 "
-            f"{ALEXNET_SHA256}, found {digest}; copy or download it again"
+            f"{ALEXNET_SHA256}, found {sha256}; copy or download it again"
         )
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):  # the random start is overwritten below
         warnings.filterwarnings("ignore", "The parameter 'pretrained' is deprecated|Arguments other than a weight enum")
         network = lpips_package.LPIPS(net=net, pnet_rand=True, verbose=False)
     # "slice2.3.weight" of the lpips package is "features.3.weight" of torchvision
-    places = {"features." + name.split(".", 1)[1]: name for name in network.net.state_dict()}
-    state = {places.get(name, name): value for name, value in state.items()}
+    names = {"features." + name.split(".", 1)[1]: name for name in network.net.state_dict()}
+    state = {names.get(name, name): value for name, value in state.items()}
     load_checked(network.net, state, str(weights), ignore=("classifier.",))
-    return LPIPS(_METRIC[net], network.to(device).eval(), digest, _SMALLEST[net], torch.device(device))
+    return LPIPS(_METRIC[net], network.to(device).eval(), sha256, _SMALLEST[net], torch.device(device))
 
 
 def image_quality(

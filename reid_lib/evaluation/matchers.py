@@ -88,7 +88,7 @@ class PerRateMatcher:
     """One model per rate: a query of rate r meets the gallery, down-sampled by r, in the model of r.
 
     LRAR calls this the naive solution (Section V-D1). A rate without a model goes to the nearest smaller one, or the
-    smallest there is. An embedding's last column of a query is the place of its model; a gallery's is (n, models, d).
+    smallest there is. An embedding's last column of a query is the index of its model; a gallery's is (n, models, d).
     """
 
     def __init__(self, matchers: dict[int, FeatureMatcher], kernel: str = "bicubic") -> None:
@@ -97,7 +97,7 @@ class PerRateMatcher:
         self.kernel, self.device, self.split = kernel, self.matchers[0].device, self.matchers[0].split
 
     def model_of(self, rates: torch.Tensor) -> torch.Tensor:
-        """Return the place of the model for each rate; int64 (n,)."""
+        """Return the index of the model for each rate; int64 (n,)."""
         known = torch.tensor(self.rates, device=rates.device)
         return (torch.searchsorted(known, rates, right=True) - 1).clamp(min=0)
 

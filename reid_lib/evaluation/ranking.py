@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
-from reid_lib.intervals import t_interval
+from reid_lib.intervals import percent_interval, t_interval
 
 RANKS = (1, 5, 10, 20)
 GAIN = "_gain"  # ends the name of a difference of two methods
@@ -89,15 +89,15 @@ def rank_metrics(
     positives, order = own.masked_fill(~valid, torch.inf).sort(1)
     valid, removed, own = (x.gather(1, order) for x in (valid, removed, own))
     tied = _count_in_row(positives, positives, valid)
-    place = torch.arange(1, valid.shape[1] + 1, device=distances.device)
+    nth = torch.arange(1, valid.shape[1] + 1, device=distances.device)  # of a query's positives, the nearest first
     not_farther = _count_not_farther(distances, positives, valid) - _count_in_row(positives, own, removed)
-    rank = not_farther - tied + place  # negatives that are not farther come first, then the nearer positives
+    rank = not_farther - tied + nth  # negatives that are not farther come first, then the nearer positives
     counted = valid.any(1)
     if not counted.any():
         raise ValueError(
             "no query has an image of its identity in the gallery (after removing its own camera): nothing to rank"
         )
-    precision = (place.double() / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
+    precision = (nth.double() / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
     first = rank[:, 0][counted]
     metrics = {f"rank{k}": 100 * (first <= k).double().mean().item() for k in ranks}
     return {**metrics, "map": 100 * precision[counted].double().mean().item()}
@@ -120,9 +120,9 @@ def _same_identity(
     order = gallery_pids.argsort(stable=True)
     start = torch.searchsorted(gallery_pids[order], query_pids)
     end = torch.searchsorted(gallery_pids[order], query_pids, right=True)
-    place = start[:, None] + torch.arange(max(int((end - start).max()), 1), device=order.device)
-    same = place < end[:, None]
-    columns = order[place.clamp(max=len(order) - 1)]
+    index = start[:, None] + torch.arange(max(int((end - start).max()), 1), device=order.device)
+    same = index < end[:, None]
+    columns = order[index.clamp(max=len(order) - 1)]
     if query_camids is None:
         return columns, same, torch.zeros_like(same)
     query_camids, gallery_camids = (_tensor(camids).to(order.device) for camids in (query_camids, gallery_camids))
@@ -146,17 +146,17 @@ def _count_not_farther(distances: torch.Tensor, positives: torch.Tensor, valid: 
     for rows in by_positives.split(max(1, elements // n_gallery)):
         block = distances[rows]
         not_farther = torch.empty(block.shape, device=block.device)
-        for place in range(int(n_positives[rows[0]])):
-            torch.le(block, positives[rows, place, None], out=not_farther)
-            counts[rows, place] = not_farther @ ones
+        for column in range(int(n_positives[rows[0]])):
+            torch.le(block, positives[rows, column, None], out=not_farther)
+            counts[rows, column] = not_farther @ ones
     return counts.long()
 
 
 def _count_in_row(thresholds: torch.Tensor, values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """For each threshold (n, P), count the chosen values (n, P) of its row that are not larger; column by column."""
     counts = torch.zeros(thresholds.shape, dtype=torch.int64, device=thresholds.device)
-    for place in range(values.shape[1] if chosen.any() else 0):
-        counts += (values[:, place, None] <= thresholds) & chosen[:, place, None]
+    for column in range(values.shape[1] if chosen.any() else 0):
+        counts += (values[:, column, None] <= thresholds) & chosen[:, column, None]
     return counts
 
 
@@ -206,9 +206,8 @@ def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
     """
     rows = {}
     for metric, values in per_trial.items():
-        low, high = t_interval(values) if len(values) > 1 else (np.nan, np.nan)
-        if not metric.endswith(GAIN):
-            low, high = max(low, 0.0), min(high, 100.0)
+        interval = t_interval if metric.endswith(GAIN) else percent_interval
+        low, high = interval(values) if len(values) > 1 else (np.nan, np.nan)
         rows[metric] = (values.mean(), low, high, len(values))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
 
@@ -266,7 +265,7 @@ def evaluate(
         gallery = embed_gallery(matcher, store, gallery_rows, batch_size, bar)
 
     def distances(trial: Trial) -> torch.Tensor:
-        q = _tensor(places_of(trial, queries))
+        q = _tensor(indices_of(trial, queries))
         g = _tensor(np.searchsorted(gallery_rows, trial.gallery.index))
         return matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
 
@@ -279,8 +278,8 @@ def different_queries(trials: Sequence[Trial]) -> pd.DataFrame:
     return queries.sort_values(["rate", "row"]).reset_index(drop=True)
 
 
-def places_of(trial: Trial, queries: pd.DataFrame) -> np.ndarray:
-    """Return where each query of a trial stands in `different_queries`, int64 (n_query,)."""
+def indices_of(trial: Trial, queries: pd.DataFrame) -> np.ndarray:
+    """Return the index of each query of a trial in `different_queries`, int64 (n_query,)."""
     wanted = pd.MultiIndex.from_arrays([trial.query.index, trial.query["rate"]])
     return pd.MultiIndex.from_frame(queries[["row", "rate"]]).get_indexer(wanted)
 

@@ -10,7 +10,7 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.image_quality import LPIPS, per_image
-from reid_lib.evaluation.ranking import Evaluation, Matcher, check_trials, different_queries, places_of, summarise
+from reid_lib.evaluation.ranking import Evaluation, Matcher, check_trials, different_queries, indices_of, summarise
 
 
 class Recoverer(Protocol):
@@ -49,7 +49,7 @@ class AsItIs:
 class RecoveredMatcher:
     """The Matcher that recovers a query's image and then matches as another Matcher does with an HR query.
 
-    Every query is recovered, an HR one too: nobody tells its rate. Gallery images are HR and are taken as they are.
+    Every query is recovered, an HR one too: its rate is unknown. Gallery images are HR and are taken as they are.
 
     Args:
         matcher: the re-ID method.
@@ -130,6 +130,6 @@ def with_quality(scores: Evaluation, trials: Sequence[Trial], quality: pd.DataFr
             f"scores of {len(scores.per_trial)} trials and the quality of {len(quality)} queries"
         )
     images = quality.drop(columns=["row", "rate"])
-    means = pd.DataFrame([images.iloc[places_of(trial, queries)].mean() for trial in trials])
+    means = pd.DataFrame([images.iloc[indices_of(trial, queries)].mean() for trial in trials])
     per_trial = scores.per_trial.join(means)
     return Evaluation(per_trial, summarise(per_trial))

@@ -15,11 +15,11 @@ from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation import features
 from reid_lib.evaluation.features import FeatureBank, evaluate_features, trial_features
+from reid_lib.evaluation.matchers import FeatureMatcher, PannedMatcher
 from reid_lib.evaluation.ranking import evaluate
 from reid_lib.networks.inputs import normalise
 from reid_lib.seeds import numpy_generator, torch_generator
-from reid_lib.training.baseline import FeatureMatcher
-from reid_lib.training.vpfa import MeanShift, PannedMatcher, VectorPanning, fit_to_bank
+from reid_lib.training.vpfa import MeanShift, VectorPanning, fit_to_bank
 
 CPU = torch.device("cpu")
 SIZE = (24, 12)

@@ -18,7 +18,7 @@ from reid_lib.evaluation.ranking import (
     summarise,
     with_gain,
 )
-from reid_lib.reporting import results
+from reid_lib.intervals import t_interval
 from reid_lib.seeds import numpy_generator
 
 
@@ -273,7 +273,7 @@ def test_a_gain_is_a_paired_difference() -> None:
     two = Evaluation(one.assign(rank1=one["rank1"] - [1.0, 2.0, 3.0]), summarise(one))
     gained = with_gain(Evaluation(one, summarise(one)), two).summary.loc["rank1_gain"]
     assert (gained["mean"], gained["trials"]) == (2, 3)
-    assert (gained["low"], gained["high"]) == pytest.approx(results.t_interval([1.0, 2.0, 3.0]))
+    assert (gained["low"], gained["high"]) == pytest.approx(t_interval([1.0, 2.0, 3.0]))
     lost = with_gain(two, Evaluation(one, summarise(one))).summary.loc["rank1_gain"]
     assert lost["low"] == -gained["high"]  # not cut at 0
     with pytest.raises(ValueError, match="found 3 and 2 of them"):

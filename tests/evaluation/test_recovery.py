@@ -108,9 +108,9 @@ def test_quality_joins_the_scores_trial_by_trial(people: ReIDDataset) -> None:
     joined = with_quality(scores, trials, quality)
     assert joined.per_trial[scores.per_trial.columns].equals(scores.per_trial)
     known = quality.set_index(["row", "rate"])["psnr"]
-    for place, trial in enumerate(trials):
+    for index, trial in enumerate(trials):
         slow = [known[row, rate] for row, rate in zip(trial.query.index, trial.query["rate"], strict=True)]
-        assert joined.per_trial["psnr"][place] == pytest.approx(sum(slow) / len(slow))
+        assert joined.per_trial["psnr"][index] == pytest.approx(sum(slow) / len(slow))
     assert joined.summary.loc["ssim", "mean"] == pytest.approx(joined.per_trial["ssim"].mean())
 
 

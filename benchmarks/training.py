@@ -1,40 +1,27 @@
-"""Speed as ratios against the plain way, measured in one run: ``python -m reid_lib.benchmarks [NAME ...]``.
+"""The training loops against bare PyTorch steps of the same networks, and VPFA's module against its products."""
 
-CPU seconds are the process's own (all threads), so a busy machine changes them little. The real CUHK03 images take part
-when their folder is named in REID_LIB_DATA (as ``cuhk03_detected_64x128`` inside it); else synthetic ones are written
-as JPEGs to a temporary folder.
-"""
-
-import argparse
 import contextlib
 import copy
 import io
-import multiprocessing
-import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from sklearn.cross_decomposition import CCA
-from sklearn.exceptions import ConvergenceWarning
 
+from benchmarks import Measurement, at_least, at_most, seconds
 from reid_lib.datasets import load
 from reid_lib.datasets.image_store import open_store
-from reid_lib.datasets.records import ReIDDataset, read_image
+from reid_lib.datasets.records import ReIDDataset
 from reid_lib.devices import pick_device
-from reid_lib.evaluation.directions import canonical_correlation
-from reid_lib.evaluation.ranking import rank_metrics
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
 from reid_lib.losses.vpfa import vector_panning_loss
-from reid_lib.seeds import numpy_generator, torch_generator
+from reid_lib.networks.vpfa import VectorPanningModule
+from reid_lib.seeds import torch_generator
 from reid_lib.training import lrar
 from reid_lib.training.baseline import Baseline, BaselineConfig, build_backbone, train
 from reid_lib.training.cadnet import (
@@ -48,104 +35,10 @@ from reid_lib.training.cadnet import (
     training_batch,
 )
 from reid_lib.training.run import Run, initialise
-from reid_lib.training.vpfa import _ROWS, VectorPanning
+from reid_lib.training.vpfa import VectorPanning
 
 VPFA_SPEED = 4_424_371.31  # samples per second in VPFA, Section 5.4, which names neither device nor precision
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One line of the report: what was measured, the value with its unit, and the bound it should keep."""
-
-    what: str
-    value: float
-    unit: str
-    bound: str
-    kept: bool
-    detail: str = ""
-
-    def __str__(self) -> str:
-        mark = "ok  " if self.kept else "MISS"
-        return f"{mark} {self.what:<58} {self.value:>10.1f} {self.unit:<14} ({self.bound})  {self.detail}"
-
-
-def seconds(work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time) -> float:
-    """Return the smallest time of ``repeat`` calls of ``work``."""
-    times = []
-    for _ in range(repeat):
-        start = clock()
-        work()
-        times.append(clock() - start)
-    return min(times)
-
-
-def ranking() -> list[Measurement]:
-    """Market-1501's size: 3,368 queries, 15,913 gallery images of 751 people, 6 cameras."""
-    distances, ids = _market_size()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as NumPy's sort
-    ours = seconds(lambda: rank_metrics(distances, *ids), repeat=5)
-    torch.set_num_threads(threads)
-    array = distances.numpy()
-    plain = seconds(lambda: [np.argsort(array[i : i + 256], axis=1) for i in range(0, len(array), 256)])
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # a peak is measured once in a process
-        memory = fresh.submit(_ranking_memory).result()
-    return [
-        _at_least(
-            "ranking 3,368 x 15,913: CPU of NumPy's argsort alone / ours", plain / ours, "times", 8, f"{ours:.2f} s"
-        ),
-        _at_most("ranking 3,368 x 15,913: memory above the input", memory / 1e6, "MB", 50),
-    ]
-
-
-def _market_size() -> tuple[torch.Tensor, list[np.ndarray]]:
-    n_query, n_gallery = 3368, 15913
-    distances = torch.empty(n_query, n_gallery).uniform_(generator=torch_generator(0, "ranking"))
-    draw = numpy_generator(0, "ranking")
-    return distances, [draw.integers(0, most, n) for most in (751, 6) for n in (n_query, n_gallery)]
-
-
-def _ranking_memory() -> float:
-    distances, ids = _market_size()
-    rank_metrics(distances[:8], ids[0][:8], ids[1], ids[2][:8], ids[3])  # the first use loads libraries
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():  # Linux alone can forget an earlier peak
-        return float("nan")
-    reset.write_text("5")
-    before = int(status.read_text().split("VmHWM:")[1].split()[0])
-    rank_metrics(distances, *ids)
-    return 1024 * (int(status.read_text().split("VmHWM:")[1].split()[0]) - before)
-
-
-def image_store() -> list[Measurement]:
-    """An epoch in batches of 64, decoded from JPEG each time or read from the image store."""
-    with tempfile.TemporaryDirectory() as temporary:
-        dataset = _cuhk03() or _synthetic_jpegs(Path(temporary))
-        store, order = open_store(dataset), numpy_generator(0, "epoch").permutation(len(dataset))
-        batches = [order[i : i + 64] for i in range(0, len(order), 64)]
-        paths = [Path(dataset.root) / path for path in dataset.table["path"]]
-
-        def decode() -> None:
-            for batch in batches:
-                images = np.stack([read_image(paths[row], dataset.size) for row in batch])
-                torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-
-        def read() -> None:
-            for batch in batches:
-                store.batch(batch)
-
-        plain, ours = seconds(decode), seconds(read, repeat=3)
-        detail = f"{dataset.name}, {len(dataset):,} images, {ours:.2f} s"
-        return [_at_least("an epoch: CPU of decoding JPEGs / image store", plain / ours, "times", 10, detail)]
-
-
-def synth() -> list[Measurement]:
-    """Synthetic pedestrians on one core."""
-    dataset = load("synth")
-    paths = dataset.table["path"].sample(200, random_state=0).tolist()
-    dataset.read(paths[0])
-    taken = seconds(lambda: [dataset.read(path) for path in paths])
-    return [_at_least("synth at 128 x 64, one core", len(paths) / taken, "images/s", 150)]
+VPFA_ROWS = {"cpu": 1024, "cuda": 32768}  # features multiplied at a time, as many as `VectorPanning.transform` maps
 
 
 def baseline() -> list[Measurement]:
@@ -166,11 +59,11 @@ def baseline() -> list[Measurement]:
     memory = (
         []
         if not cuda
-        else [_at_most("baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80)]
+        else [at_most("baseline, paper profile: peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB", 80)]
     )
     what = f"baseline, {profile} profile: share of the bare step's rate"
     return [
-        _at_least(what, 100 * loop / bare, "%", 90, f"{loop:.0f} of {bare:.0f} images/s on {device.type}"),
+        at_least(what, 100 * loop / bare, "%", 90, f"{loop:.0f} of {bare:.0f} images/s on {device.type}"),
         *memory,
     ]
 
@@ -182,7 +75,7 @@ def _bare_images_per_second(config: BaselineConfig, size: tuple[int, int], devic
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """A step of a loop on ready inputs, of ``images`` images: ``terms`` gives its losses."""
 
     network: torch.nn.Module
@@ -203,7 +96,7 @@ class _Step:
             torch.cuda.synchronize()
 
 
-def _baseline_step(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> _Step:
+def _baseline_step(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> Step:
     model = initialise(lambda: Baseline(build_backbone(config, size), 100), 0, device)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     inputs, labels = _inputs(config, size, device)
@@ -215,10 +108,10 @@ def _baseline_step(config: BaselineConfig, size: tuple[int, int], device: torch.
             "triplet": batch_hard_triplet_loss(features, labels, config.margin),
         }
 
-    return _Step(model, optimizer, len(inputs), terms, device)
+    return Step(model, optimizer, len(inputs), terms, device)
 
 
-def _lrar_step(config: lrar.LRARConfig, size: tuple[int, int], device: torch.device) -> _Step:
+def _lrar_step(config: lrar.LRARConfig, size: tuple[int, int], device: torch.device) -> Step:
     """A step of the last phase, in which all stages have masks."""
     network = initialise(lambda: lrar.build_network(config, size, 100), 0, device)
     network.introduce_masks(*lrar.masked_stages(config, config.epochs - 1))
@@ -226,15 +119,15 @@ def _lrar_step(config: lrar.LRARConfig, size: tuple[int, int], device: torch.dev
     inputs, labels = _inputs(config, size, device)
     rates = lrar.batch_rates(config, torch_generator(0, "lrar step"))
     levels = lrar.level_of(rates, config.rates).to(device)
-    return _Step(network, optimizer, len(inputs), lambda: lrar.losses(network, config, inputs, levels, labels), device)
+    return Step(network, optimizer, len(inputs), lambda: lrar.losses(network, config, inputs, levels, labels), device)
 
 
-def _vpfa_step(device: torch.device) -> _Step:
+def _vpfa_step(device: torch.device) -> Step:
     """A step on 32 pairs of 512-d features."""
-    module = initialise(lambda: VectorPanning()._new_map(512), 0, device)
+    module = initialise(lambda: VectorPanningModule(512), 0, device)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4, fused=True)
     lr, hr = torch.randn(2, 32, 512, generator=torch_generator(0, "vpfa step")).to(device)
-    return _Step(module, optimizer, len(lr), lambda: {"loss": vector_panning_loss(module(lr), hr)}, device)
+    return Step(module, optimizer, len(lr), lambda: {"loss": vector_panning_loss(module(lr), hr)}, device)
 
 
 def _inputs(
@@ -264,7 +157,7 @@ def engine() -> list[Measurement]:
     return [*results, _overhead("VPFA, 512-d: what Run adds to bare steps", _vpfa_step(device), 157, keep=False)]
 
 
-def _overhead(what: str, step: _Step, count: int, repeat: int = 3, keep: bool = True) -> Measurement:
+def _overhead(what: str, step: Step, count: int, repeat: int = 3, keep: bool = True) -> Measurement:
     """Measure epochs of ``count`` steps in turn with as many bare steps, so that what else runs meets both."""
     clock = time.perf_counter if step.device.type == "cuda" else time.process_time
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):  # the progress bars
@@ -283,7 +176,7 @@ def _overhead(what: str, step: _Step, count: int, repeat: int = 3, keep: bool = 
         pairs = [(seconds(lambda: step.bare(count), clock=clock), seconds(epoch, clock=clock)) for _ in range(repeat)]
     bare, ours = map(min, zip(*pairs, strict=True))
     detail = f"{1000 * ours / count:.2f} of {1000 * bare / count:.2f} ms a step on {step.device.type}"
-    return _at_most(what, 100 * (ours / bare - 1), "%", 5, detail)
+    return at_most(what, 100 * (ours / bare - 1), "%", 5, detail)
 
 
 def cadnet() -> list[Measurement]:
@@ -315,7 +208,7 @@ def cadnet() -> list[Measurement]:
         Measurement(f"{what}: share of {name}", 100 * times[name] / whole, "%", "no bound", True)
         for name in (*passes, "data")
     ]
-    return [_at_most(f"{what}: a step, of its networks' passes", 100 * whole / bare, "%", 115, detail), *shares]
+    return [at_most(f"{what}: a step, of its networks' passes", 100 * whole / bare, "%", 115, detail), *shares]
 
 
 def _cadnet_work(
@@ -327,11 +220,11 @@ def _cadnet_work(
     network = initialise(lambda: build_network(config, dataset.size, int(labels.max()) + 1), 0, device)
     network.train()
     run, optimizers = Run(None, config, 0, {}, device, progress=False), build_optimizers(config, network)
-    places = np.concatenate(draw_places(rows["pid"].to_numpy(), np.zeros(len(rows), bool), config, 0, 0)[0])
-    synthetic, numbers = torch.zeros(len(places) // 2, dtype=torch.bool), rows.index.to_numpy()[places]
+    chosen = np.concatenate(draw_places(rows["pid"].to_numpy(), np.zeros(len(rows), bool), config, 0, 0)[0])
+    synthetic, numbers = torch.zeros(len(chosen) // 2, dtype=torch.bool), rows.index.to_numpy()[chosen]
 
     def data() -> Batch:
-        return training_batch(store, numbers, labels[places], synthetic, config, run.generator, device)
+        return training_batch(store, numbers, labels[chosen], synthetic, config, run.generator, device)
 
     batch = data()
     with torch.no_grad(), run.autocast():
@@ -364,63 +257,6 @@ def _cadnet_work(
     return data, lambda: iterate(run, network, config, optimizers, batch), passes
 
 
-def _at_least(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
-    return Measurement(what, value, unit, f"at least {bound:g}", value >= bound, detail)
-
-
-def _at_most(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
-    return Measurement(what, value, unit, f"at most {bound:g}", value <= bound, detail)
-
-
-def _cuhk03() -> ReIDDataset | None:
-    root = Path(os.environ.get("REID_LIB_DATA", "")) / "cuhk03_detected_64x128"
-    return load("cuhk03", root, layout="flat") if "REID_LIB_DATA" in os.environ and root.is_dir() else None
-
-
-def _synthetic_jpegs(folder: Path) -> ReIDDataset:
-    synthetic = load("synth", identities=100)
-    table = synthetic.table[["path", "pid", "camid"]].assign(path=[f"{row:05d}.jpg" for row in range(len(synthetic))])
-    for source, target in zip(synthetic.table["path"], table["path"], strict=True):
-        Image.fromarray(synthetic.read(source)).save(folder / target, quality=90)
-    return ReIDDataset("synthetic-jpegs", table, synthetic.splits, synthetic.size, folder)
-
-
-def cca() -> list[Measurement]:
-    """Canonical correlation against scikit-learn's iterative CCA, which finds one pair of variates after another.
-
-    All 128 of 2,000 x 128 are run on both sides. Of 10,000 x 512, scikit-learn finds four, and all 512 are charged at
-    their mean cost: the first three have distinct correlations and converge soon, so 512 would take longer than that.
-    """
-    small, large = _linked_features(2000, 128), _linked_features(10_000, 512)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # its cost and its accuracy are what is measured
-        all_small = seconds(lambda: CCA(128, max_iter=500).fit(*small))
-        model = CCA(4, max_iter=500)
-        four_large = seconds(lambda: model.fit(*large))
-    variates = [x[:, :3].T for x in model.transform(*large)]
-    theirs = [np.corrcoef(first, second)[0, 1] for first, second in zip(*variates, strict=True)]
-    canonical_correlation(*small)  # first use loads libraries
-    ours = [seconds(lambda pair=pair: canonical_correlation(*pair), repeat=3) for pair in (small, large)]
-    difference = np.abs(np.array(theirs) - canonical_correlation(*large).leading).max()
-    four = f"sklearn's four: {four_large:.0f} s, ours: {ours[1]:.1f} s"
-    return [
-        _at_least("CCA 2,000 x 128, all: CPU of scikit-learn / ours", all_small / ours[0], "times", 20),
-        _at_least("CCA 10,000 x 512: the same, extrapolated from four", 128 * four_large / ours[1], "times", 20, four),
-        _at_most("CCA 10,000 x 512: difference, the three converged", 1000 * difference, "thousandths", 1),
-    ]
-
-
-def _linked_features(n: int, width: int) -> list[np.ndarray]:
-    """Two mixed sets (n, width) with three true canonical correlations, 0.95, 0.8 and 0.65; the others are 0."""
-    draw, correlations = numpy_generator(0, "cca"), np.array([0.95, 0.8, 0.65])
-    common, sides = draw.normal(size=(n, 3)), []
-    for _ in range(2):
-        side = draw.normal(size=(n, width))
-        side[:, :3] = np.sqrt(correlations) * common + np.sqrt(1 - correlations) * side[:, :3]
-        sides.append(side @ (np.eye(width) + 0.3 * draw.normal(size=(width, width)) / np.sqrt(width)))
-    return sides
-
-
 def vpfa() -> list[Measurement]:
     """VPFA's module at 3,840 numbers a feature (Section 5.4), and a default fit of 512."""
     features = torch.randn(131_072 if torch.cuda.is_available() else 4096, 3840, generator=torch_generator(0, "vpfa"))
@@ -442,7 +278,7 @@ def _transform_speed(panning: VectorPanning, features: torch.Tensor) -> Measurem
     weights = [parameter for parameter in panning.maps_[0].parameters() if parameter.ndim == 2]
 
     def products() -> None:
-        for rows in features.split(_ROWS[features.device.type]):
+        for rows in features.split(VPFA_ROWS[features.device.type]):
             for weight in weights:
                 rows = rows @ weight.T
         _wait(features)
@@ -459,7 +295,7 @@ def _transform_speed(panning: VectorPanning, features: torch.Tensor) -> Measurem
     plain, ours = map(min, zip(*pairs, strict=True))
     speed = len(features) / seconds(transform, repeat=3, clock=time.perf_counter)
     detail = f"{speed:,.0f} samples/s on {features.device.type}; the paper: {VPFA_SPEED:,.2f}"
-    return _at_least("VP transform at 3,840-d: share of its products' rate", 100 * plain / ours, "%", 70, detail)
+    return at_least("VP transform at 3,840-d: share of its products' rate", 100 * plain / ours, "%", 70, detail)
 
 
 def _fit_time() -> Measurement:
@@ -473,12 +309,12 @@ def _fit_time() -> Measurement:
         taken = 120 * np.mean([epoch["seconds"] for epoch in panning.history_[0][1:]])
     what = "VP fit, 5,000 pairs of 512-d, 120 epochs" + ("" if cuda else " (scaled from 3)")
     device = "cuda" if cuda else f"cpu, {torch.get_num_threads()} threads"
-    return _at_most(what, taken, "s", 180, f"wall clock, {device}")
+    return at_most(what, taken, "s", 180, f"wall clock, {device}")
 
 
 def _module_speed(panning: VectorPanning, features: torch.Tensor, dtype: torch.dtype) -> Measurement:
     module = copy.deepcopy(panning.maps_[0]).to(dtype)
-    parts = features.to(dtype).split(_ROWS[features.device.type])
+    parts = features.to(dtype).split(VPFA_ROWS[features.device.type])
 
     def forward() -> None:
         for rows in parts:
@@ -490,38 +326,9 @@ def _module_speed(panning: VectorPanning, features: torch.Tensor, dtype: torch.d
     what, detail = f"VP module at 3,840-d in {name}", f"the paper: {VPFA_SPEED:,.2f} samples/s"
     if dtype == torch.float32:  # more than a GPU's float32 units can do
         return Measurement(what, speed / 1000, "thousand/s", "no bound", True, detail)
-    return _at_least(what, speed / 1000, "thousand/s", VPFA_SPEED / 1000, detail)
+    return at_least(what, speed / 1000, "thousand/s", VPFA_SPEED / 1000, detail)
 
 
 def _wait(features: torch.Tensor) -> None:
     if features.is_cuda:
         torch.cuda.synchronize()
-
-
-BENCHMARKS = {
-    "ranking": ranking,
-    "image_store": image_store,
-    "synth": synth,
-    "baseline": baseline,
-    "engine": engine,
-    "cadnet": cadnet,
-    "cca": cca,
-    "vpfa": vpfa,
-}
-
-
-def main() -> None:
-    """Run the named benchmarks, or all, and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
-    names = parser.parse_args().names or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        parser.error(f"unknown benchmark {unknown[0]!r}: expected {', '.join(BENCHMARKS)}")
-    for name in names:
-        for measurement in BENCHMARKS[name]():
-            print(measurement, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,46 @@
+"""Speed as ratios against the plain way, measured in one run: ``python -m benchmarks [NAME ...]``.
+
+CPU seconds are the process's own (all threads), so a busy machine changes them little. The real CUHK03 images take part
+when their folder is named in REID_LIB_DATA (as ``cuhk03_detected_64x128`` inside it); else synthetic ones are written
+as JPEGs to a temporary folder.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of the report: what was measured, the value with its unit, and the bound it should keep."""
+
+    what: str
+    value: float
+    unit: str
+    bound: str
+    kept: bool
+    detail: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok  " if self.kept else "MISS"
+        return f"{mark} {self.what:<58} {self.value:>10.1f} {self.unit:<14} ({self.bound})  {self.detail}"
+
+
+def at_least(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
+    """Return the line of a value that should be ``bound`` or more."""
+    return Measurement(what, value, unit, f"at least {bound:g}", value >= bound, detail)
+
+
+def at_most(what: str, value: float, unit: str, bound: float, detail: str = "") -> Measurement:
+    """Return the line of a value that should be ``bound`` or less."""
+    return Measurement(what, value, unit, f"at most {bound:g}", value <= bound, detail)
+
+
+def seconds(work: Callable[[], object], repeat: int = 1, clock: Callable[[], float] = time.process_time) -> float:
+    """Return the smallest time of ``repeat`` calls of ``work``."""
+    times = []
+    for _ in range(repeat):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return min(times)

@@ -1,0 +1,40 @@
+"""The command line: ``python -m benchmarks [NAME ...]``."""
+
+import argparse
+
+import benchmarks
+from benchmarks.datasets import image_store, synth
+from benchmarks.evaluation import cca, ranking
+from benchmarks.training import baseline, cadnet, engine, vpfa
+
+BENCHMARKS = {
+    "ranking": ranking,
+    "image_store": image_store,
+    "synth": synth,
+    "baseline": baseline,
+    "engine": engine,
+    "cadnet": cadnet,
+    "cca": cca,
+    "vpfa": vpfa,
+}
+
+
+def main() -> None:
+    """Run the named benchmarks, or all, and print one line for each measurement."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=benchmarks.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"unknown benchmark {unknown[0]!r}: expected {', '.join(BENCHMARKS)}")
+    for name in names:
+        for measurement in BENCHMARKS[name]():
+            print(measurement, flush=True)
+
+
+if __name__ == "__main__":
+    main()
