@@ -12,9 +12,7 @@ from PIL import Image
 from reid_lib.datasets import synth as module
 from reid_lib.datasets.records import DatasetError
 from reid_lib.datasets.synth import (
-    PATTERNS,
     Calibration,
-    Pattern,
     SynthReader,
     camera,
     native_size,
@@ -25,6 +23,7 @@ from reid_lib.datasets.synth import (
     synth_thermal,
     truth_path,
 )
+from reid_lib.datasets.synth.people import DETAIL, PATTERNS, Pattern, wave
 from reid_lib.seeds import numpy_generator
 
 QUIET = Calibration(noise=0.0, look_jitter=0.0)
@@ -86,14 +85,14 @@ def test_sizes_show_the_same_scene():
 @pytest.mark.parametrize("kind", PATTERNS)
 def test_patterns_have_zero_mean_and_unit_range(kind):
     v, u = np.mgrid[0:300, 0:300] / 300.0
-    wave = module._wave(Pattern(kind, 1 / 10, (1, 1, 1)), u, v)
-    assert abs(wave.mean()) < 0.04
-    assert 0.3 < wave.std() < 1
-    assert np.abs(wave).max() <= 1.05
+    found = wave(Pattern(kind, 1 / 10, (1, 1, 1)), u, v)
+    assert abs(found.mean()) < 0.04
+    assert 0.3 < found.std() < 1
+    assert np.abs(found).max() <= 1.05
 
 
 def test_a_look_group_differs_in_fine_detail_only():
-    coarse = [name for name in vars(person(0)) if name not in module.DETAIL]
+    coarse = [name for name in vars(person(0)) if name not in DETAIL]
     for look in range(5):
         members = [person(GROUP * look + m, 0, QUIET) for m in range(GROUP)]
         assert len({tuple(getattr(who, name) for name in coarse) for who in members}) == 1

@@ -15,7 +15,7 @@ import hashlib
 import io
 import math
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,285 +24,27 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from reid_lib.datasets.records import DatasetError, ReIDDataset, Split, random_splits
+from reid_lib.datasets.synth.people import (
+    CUTS,
+    DEFAULT,
+    MAN,
+    PERSON_HEIGHT,
+    SKIRT,
+    WOMAN,
+    Calibration,
+    Pattern,
+    Person,
+    by_heat,
+    is_count,
+    person,
+    wave,
+)
 from reid_lib.seeds import numpy_generator
 
 GENERATOR_VERSION = 1  # part of every path: raise it with every change of a pixel, so that stores are made anew
 
+
 MODALITIES = ("visible", "thermal")
-_FIGURE = 0.88  # part of the image's height that an average person takes
-_PIXEL = 1 / (_FIGURE * 128)  # one pixel of a 128 pixel high image, in body units
-
-
-def _is_count(value, least: int = 1) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The few numbers that decide how hard the set is; the defaults are calibrated on a plain baseline only.
-
-    Attributes:
-        identities_per_look: identities that share one coarse look.
-        detail_contrast: amplitude of patterns, in parts of the full range 0..1.
-        periods: smallest and largest period of patterns, in pixels of a 128 pixel high image.
-        look_jitter: standard deviation of the colours of clothes within a look group, in parts of 0..1; 0 leaves
-            nothing but fine detail to tell its members apart.
-        colour_cast: standard deviation of a camera's colour gains.
-        pose_variation: 1 = natural walking; 0 = everybody stands still; also scales crop noise.
-        noise: standard deviation of a camera's sensor noise, in parts of the full range 0..1.
-    """
-
-    identities_per_look: int = 4
-    detail_contrast: float = 0.17
-    periods: tuple[float, float] = (3.5, 8.0)
-    look_jitter: float = 0.03
-    colour_cast: float = 0.06
-    pose_variation: float = 1.0
-    noise: float = 0.012
-
-    def __post_init__(self) -> None:
-        if not _is_count(self.identities_per_look):
-            raise DatasetError(f"identities_per_look must be an integer >= 1, found {self.identities_per_look!r}")
-        if not 0 <= self.detail_contrast <= 0.3:
-            raise DatasetError(f"detail_contrast must be between 0 and 0.3, found {self.detail_contrast}")
-        if len(self.periods) != 2 or not 2 <= self.periods[0] <= self.periods[1]:
-            raise DatasetError(f"periods must be two ascending numbers of pixels >= 2, found {self.periods}")
-        for name in ("look_jitter", "colour_cast", "pose_variation", "noise"):
-            if not 0 <= getattr(self, name) < 5:
-                raise DatasetError(f"{name} must be a number >= 0 (and below 5), found {getattr(self, name)}")
-
-
-DEFAULT = Calibration()
-
-# ------------------------------------------------------------------------------------------------------------
-# Identities
-
-
-def _palette(hexadecimal: str) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(byte / 255 for byte in bytes.fromhex(word)) for word in hexadecimal.split())
-
-
-# red wine orange mustard green olive teal blue navy / sky purple pink grey charcoal beige white brown
-_CLOTH = _palette(
-    "a33636 6b3340 bd6e36 b28f3d 3d754a 696b45 367578 3859a1 363d5c"
-    " 789cbd 6b4787 bd7a91 808082 45454a ad9c80 babab5 6b4f3d"
-)
-# denim, dark denim, black, grey, khaki, stone, brown, olive
-_LEGWEAR = _palette("455c80 364057 303036 6e6e70 918263 ada89c 614a3b 5e6142")
-_BAGS = _CLOTH + _palette("262629 8c6642")  # black and tan are for bags alone
-_SKIN = _palette("edc2a8 e0b08f cc9975 a87859 7d5740 5c4030")
-_HAIR = _palette("1a1414 2b1f1a 4c3321 734c2b b89157 854021 9e9c99")
-_SHOES = _palette("242121 543829 d1d1cc 73757a 992e2e 384773")
-_TINTS = ((1.0, 1.0, 1.0), (1.0, 0.7, -0.2), (-0.1, 0.7, 1.0), (1.0, 0.3, 0.9))
-PATTERNS = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dots", "plaid", "chevron")
-_LOGOS = ("none", "disc", "bar", "cross")
-DETAIL = ("upper_pattern", "lower_pattern", "logo", "shoe_stripes", "strap_period")
-"""The fields of a `Person` that differ within a look group (and, by ``look_jitter``, the colours of clothes)."""
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A zero-mean pattern: kind (of `PATTERNS`, or "plain"), period (body units), amplitude per channel."""
-
-    kind: str
-    period: float
-    tint: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Person:
-    """What makes an identity; colours are RGB in 0..1. ``look`` is the number of the look group.
-
-    Members of a look group differ in the fields `DETAIL` only.
-    """
-
-    look: int
-    female: bool
-    height: float
-    build: float
-    skin: tuple[float, ...]
-    hair: tuple[float, ...]
-    hair_style: str
-    beard: bool
-    upper: str
-    upper_colour: tuple[float, ...]
-    inner_colour: tuple[float, ...]
-    lower: str
-    lower_colour: tuple[float, ...]
-    shoe_colour: tuple[float, ...]
-    sole_colour: tuple[float, ...]
-    trim_colour: tuple[float, ...]
-    boots: bool
-    bag: str
-    bag_colour: tuple[float, ...]
-    hat: str
-    hat_colour: tuple[float, ...]
-    upper_pattern: Pattern = field(kw_only=True)
-    lower_pattern: Pattern = field(kw_only=True)
-    logo: str = field(kw_only=True)
-    shoe_stripes: int = field(kw_only=True)
-    strap_period: float = field(kw_only=True)
-
-
-@lru_cache(maxsize=4096)
-def person(pid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Person:
-    """Return identity ``pid`` of the population ``seed``; a look group has consecutive numbers."""
-    look, member = divmod(int(pid), calibration.identities_per_look)
-    who = replace(_look(look, seed, calibration), **_detail(look, member, seed, calibration))
-    shift = numpy_generator(seed, "synth", "jitter", look, member).normal(0, calibration.look_jitter, (2, 3))
-    room = calibration.detail_contrast + 0.02
-    upper, lower = (
-        tuple(np.clip(np.add(colour, by), room, 0.92 - room).tolist())
-        for colour, by in zip((who.upper_colour, who.lower_colour), shift, strict=True)
-    )
-    return replace(who, upper_colour=upper, lower_colour=lower)
-
-
-def _pick(draw: np.random.Generator, options, weights=None):
-    options = list(options)
-    share = None if weights is None else np.asarray(weights) / np.sum(weights)
-    return options[int(draw.choice(len(options), p=share))]
-
-
-@lru_cache(maxsize=4096)
-def _look(look: int, seed: int, calibration: Calibration) -> Person:
-    draw = numpy_generator(seed, "synth", "look", look)
-    female = bool(draw.random() < 0.5)
-    styles = ("long", "bob", "ponytail", "bun", "short") if female else ("short", "crop", "bald", "long")
-    uppers = ("tee", "shirt", "jacket", "open jacket", "hoodie", "coat") + (("dress",) if female else ())
-    lowers = ("trousers", "slim", "shorts") + (("skirt",) if female else ())
-    upper = _pick(draw, uppers, (4, 3, 3, 3, 3, 2, 3)[: len(uppers)])
-    room = calibration.detail_contrast + 0.02  # so that clipping a pattern cannot change its mean colour
-
-    def cloth(palette) -> tuple[float, ...]:
-        colour = np.array(_pick(draw, palette)) + draw.normal(0, 0.025, 3)
-        return tuple(np.clip(colour, room, 0.92 - room).tolist())
-
-    build = float(np.clip(draw.normal(0.97 if female else 1.03, 0.09), 0.82, 1.28))
-    plain = Pattern("plain", 1.0, (0.0, 0.0, 0.0))
-    shoes, boots = _pick(draw, _SHOES, (4, 2, 3, 2, 1, 1)), bool(draw.random() < 0.2)
-    skin = _pick(draw, _SKIN)
-    hair = _pick(draw, _HAIR, (4, 4, 4, 3, 2, 1, 2) if skin[0] > 0.7 else (6, 4, 1, 0, 0, 0, 1))
-    return Person(
-        look=look,
-        female=female,
-        height=float(np.clip(draw.normal(0.975 if female else 1.01, 0.025), 0.92, 1.06)),
-        build=build,
-        skin=skin,
-        hair=hair,
-        hair_style=_pick(draw, styles, (5, 3, 3, 2, 2) if female else (6, 4, 1, 1)),
-        beard=bool(not female and hair[0] < 0.5 and draw.random() < 0.35),
-        upper=upper,
-        upper_colour=cloth(_CLOTH),
-        inner_colour=cloth(_CLOTH),
-        lower="bare" if upper == "dress" else _pick(draw, lowers, (5, 4, 2, 3)[: len(lowers)]),
-        lower_colour=cloth(_LEGWEAR),
-        shoe_colour=shoes,
-        sole_colour=(0.80, 0.79, 0.76) if shoes[0] < 0.5 and not boots else (0.25, 0.22, 0.20),
-        trim_colour=(0.9, 0.9, 0.88),
-        boots=boots,
-        bag=_pick(draw, ("none", "backpack", "shoulder bag", "handbag"), (8, 5, 4, 3)),
-        bag_colour=cloth(_BAGS),
-        hat=_pick(draw, ("none", "cap", "beanie"), (15, 2, 2)),
-        hat_colour=cloth(_CLOTH),
-        upper_pattern=plain,
-        lower_pattern=plain,
-        logo="none",
-        shoe_stripes=0,
-        strap_period=1.0,
-    )
-
-
-def _detail(look: int, member: int, seed: int, calibration: Calibration) -> dict:
-    """Fine detail of one member: kinds and strata of periods are dealt like cards, so that members differ."""
-    deal = numpy_generator(seed, "synth", "deal", look)
-    count = calibration.identities_per_look
-    kinds = [PATTERNS[i % len(PATTERNS)] for i in range(max(count, len(PATTERNS)))]
-    upper_kind = kinds[int(deal.permutation(len(kinds))[member])]
-    lower_kind = kinds[int(deal.permutation(len(kinds))[member])]
-    stratum = (float(deal.permutation(count)[member]), float(deal.permutation(count)[member]))
-    draw = numpy_generator(seed, "synth", "detail", look, member)
-
-    def pattern(kind: str, layer: float, strength: float) -> Pattern:
-        low, high = calibration.periods
-        period = low + (high - low) * (layer + float(draw.random())) / count
-        amplitude = strength * calibration.detail_contrast * (1 if draw.random() < 0.5 else -1)
-        return Pattern(kind, period * _PIXEL, tuple(amplitude * t for t in _pick(draw, _TINTS, (4, 2, 2, 2))))
-
-    upper = pattern(upper_kind, stratum[0], 1.0)
-    lower = pattern(lower_kind if draw.random() < 0.5 else "plain", stratum[1], 0.75)
-    return {
-        "upper_pattern": upper,
-        "lower_pattern": lower,
-        "logo": _pick(draw, _LOGOS),
-        "shoe_stripes": int(draw.integers(0, 4)),
-        "strap_period": float(draw.uniform(*calibration.periods)) * _PIXEL,
-    }
-
-
-def _heat(colour: tuple[float, ...], base: float, spread: float) -> tuple[float, float, float]:
-    """Grey of a material in the thermal band; dark cloth absorbs more light and is a little warmer."""
-    value = base + spread * (0.5 - sum(colour) / 3)
-    return (value, value, value)
-
-
-def _thermal(who: Person) -> Person:
-    """The same person by body heat: skin hot, clothes by how they insulate, no colour, faint patterns."""
-
-    def faint(pattern: Pattern) -> Pattern:
-        return replace(pattern, tint=(0.4 * sum(pattern.tint) / 3,) * 3)
-
-    return replace(
-        who,
-        skin=(0.90, 0.90, 0.90),
-        hair=(0.56, 0.56, 0.56),
-        upper_colour=_heat(who.upper_colour, _CUTS[who.upper].warmth, 0.12),
-        inner_colour=_heat(who.inner_colour, 0.64, 0.12),
-        lower_colour=_heat(who.lower_colour, 0.52, 0.12),
-        shoe_colour=(0.38, 0.38, 0.38),
-        sole_colour=(0.34, 0.34, 0.34),
-        trim_colour=(0.42, 0.42, 0.42),
-        bag_colour=(0.27, 0.27, 0.27),
-        hat_colour=(0.45, 0.45, 0.45),
-        upper_pattern=faint(who.upper_pattern),
-        lower_pattern=faint(who.lower_pattern),
-        logo="none",
-        shoe_stripes=0,
-    )
-
-
-def _wave(pattern: Pattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Zero-mean wave in -1..1 of a pattern at body coordinates ``u`` (across) and ``v`` (along)."""
-    k = 2 * math.pi / pattern.period
-
-    def sine(x: np.ndarray) -> np.ndarray:
-        return np.clip(1.5 * np.sin(x), -1, 1)
-
-    if pattern.kind == "horizontal":
-        return sine(k * v) + 0 * u
-    if pattern.kind == "vertical":
-        return sine(k * u) + 0 * v
-    if pattern.kind == "diagonal":
-        return sine(k * 0.7071 * (u + v))
-    if pattern.kind == "antidiagonal":
-        return sine(k * 0.7071 * (u - v))
-    if pattern.kind == "checks":
-        return sine(k * u) * sine(k * v)
-    if pattern.kind == "plaid":
-        return 0.5 * (sine(k * u) + sine(k * v))
-    if pattern.kind == "dots":  # a lattice of dots
-        return 1.3 * (np.clip(np.cos(k * u) + np.cos(k * v) - 0.3, 0, 1) - _DOTS_MEAN)
-    if pattern.kind == "chevron":
-        return sine(k * (v + 0.8 * np.abs((u / (3 * pattern.period)) % 1 - 0.5) * 2 * pattern.period))
-    raise ValueError(f"unknown pattern {pattern.kind}")
-
-
-def _dots_mean() -> float:
-    c = np.cos(np.linspace(0, 2 * math.pi, 400, endpoint=False))
-    return float(np.clip(c[:, None] + c[None] - 0.3, 0, 1).mean())
-
-
-_DOTS_MEAN = _dots_mean()
 
 # ------------------------------------------------------------------------------------------------------------
 # Cameras
@@ -641,7 +383,7 @@ def _draw_limb(canvas, light, points, radii, colour, pattern=None, contact=0.22,
     if pattern is not None:  # cloth
         shade = shade * (1 + 0.04 * light.contrast * np.sin(55 * along + 60 * across + 40 * points[-1][0]))
         if pattern.kind != "plain":
-            paint = paint + _rgb(pattern.tint) * _wave(pattern, across, along)
+            paint = paint + _rgb(pattern.tint) * wave(pattern, across, along)
     if joint:
         contact = contact * np.clip(along / 0.09 - 0.2, 0, 1)
     canvas.fill(where, distance, paint * shade, contact)
@@ -717,23 +459,6 @@ def _pose(draw: np.random.Generator, variation: float) -> _Pose:
     )
 
 
-def _knots(heights: str, sides: str, depths: str) -> tuple[tuple[float, float, float], ...]:
-    """(height, half width to the side, half depth) of a body of revolution, from thousandths."""
-    columns = [[int(word) / 1000 for word in words.split()] for words in (heights, sides, depths)]
-    return tuple(zip(*columns, strict=True))
-
-
-_MAN = _knots(
-    "420 470 510 600 700 770 797 816 832 846 860",
-    "70 97 99 89 110 123 117 98 70 48 39",
-    "55 76 79 69 84 79 74 66 54 44 38",
-)
-_WOMAN = _knots(
-    "420 470 510 610 700 765 790 810 828 842 860",
-    "70 101 105 77 97 106 102 86 60 42 34",
-    "58 79 82 61 83 73 68 60 48 39 33",
-)
-_SKIRT = _knots("290 400 490 550", "128 116 104 86", "110 98 82 68")
 _CURVE = (
     (0.42, 0.49, 0.60, 0.71, 0.80, 0.86),
     (0.0, -0.013, 0.006, 0.013, -0.004, -0.002),
@@ -742,29 +467,6 @@ _CURVE = (
 
 _VOLUME = {"short": 1.08, "crop": 1.03, "bald": 0, "long": 1.12, "bob": 1.18, "ponytail": 1.05, "bun": 1.05}
 _NAPE = {"short": -0.62, "crop": -0.55, "bun": -0.6, "ponytail": -0.6}  # hair reaches down to here
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """How a kind of upper garment is cut: height of the hem, looseness (body units), covered part of the
-    upper arm (1 = the whole arm), and its warmth as a thermal camera sees it (0..1).
-    """
-
-    hem: float
-    loose: float
-    sleeve: float
-    warmth: float
-
-
-_CUTS = {
-    "tee": _Cut(0.475, 0.004, 0.72, 0.62),
-    "shirt": _Cut(0.462, 0.004, 1, 0.58),
-    "jacket": _Cut(0.452, 0.011, 1, 0.42),
-    "open jacket": _Cut(0.452, 0.011, 1, 0.44),
-    "hoodie": _Cut(0.455, 0.012, 1, 0.48),
-    "coat": _Cut(0.285, 0.013, 1, 0.36),
-    "dress": _Cut(0.290, 0.002, 0.30, 0.60),
-}
 
 
 @dataclass(frozen=True)
@@ -936,26 +638,26 @@ class _Figure:
         paint = _rgb(colour)
         if pattern.kind != "plain":
             u = w * (s + 0.15 * s**3) + 0.1 * self.yaw
-            paint = paint + _rgb(pattern.tint) * _wave(pattern, u, ys)
+            paint = paint + _rgb(pattern.tint) * wave(pattern, u, ys)
         self.canvas.fill(where, distance, paint * shade, contact)
         return where, np.clip(0.5 - distance * self.canvas.unit, 0, 1), s, ys, shade
 
     def lower_body(self) -> None:
         who = self.who
-        knots = _WOMAN if who.female else _MAN
+        knots = WOMAN if who.female else MAN
         if who.lower == "skirt":
-            self.trunk(_SKIRT, 0.0, 0.30, 0.54, who.lower_colour, who.lower_pattern)
+            self.trunk(SKIRT, 0.0, 0.30, 0.54, who.lower_colour, who.lower_pattern)
         elif who.lower != "bare":
             self.trunk(knots, 0.003, 0.44, 0.54, who.lower_colour, who.lower_pattern, contact=0.0)
 
     def upper_body(self) -> None:
         who, view = self.who, self.view
-        knots = _WOMAN if who.female else _MAN
-        cut = _CUTS[who.upper]
+        knots = WOMAN if who.female else MAN
+        cut = CUTS[who.upper]
         low = cut.hem
         if who.upper in ("coat", "dress"):
             flare = 1.0 if who.upper == "dress" else 0.93
-            knots = tuple((y, a * flare, b * flare) for y, a, b in _SKIRT[:2]) + knots[1:]
+            knots = tuple((y, a * flare, b * flare) for y, a, b in SKIRT[:2]) + knots[1:]
         high = 0.838 if who.upper in ("tee", "dress") else 0.85
         drawn = self.trunk(knots, cut.loose, low, high, who.upper_colour, who.upper_pattern)
         if drawn is None:
@@ -1055,7 +757,7 @@ class _Figure:
         reach = 0.03 / max(0.06, math.hypot(wx - ex, wy - ey))
         hand = (wx + reach * (wx - ex), wy + reach * (wy - ey))
         self.limb([points[2], hand], [0.019, 0.016], who.skin)
-        cut = _CUTS[who.upper]
+        cut = CUTS[who.upper]
         if cut.sleeve < 1:
             self.limb(points, bare, who.skin, joint=True)
             (sx, sy), part = points[0], cut.sleeve
@@ -1262,7 +964,7 @@ def _scene(pid, camid, size, seed, thermal, calibration, draw) -> np.ndarray:
     who, eye = person(pid, seed, calibration), camera(camid, seed, calibration)
     pose = _pose(draw, calibration.pose_variation)
     yaw = eye.yaw + eye.spread * float(draw.normal()) + (math.pi if draw.random() < 0.25 else 0.0)
-    scale = _FIGURE * height * math.sqrt(who.height) * (1 + eye.crop * float(draw.normal()))
+    scale = PERSON_HEIGHT * height * math.sqrt(who.height) * (1 + eye.crop * float(draw.normal()))
     x0 = width * (0.5 + 1.5 * eye.crop * float(draw.normal()))
     ground = height * (0.96 + 0.5 * eye.crop * float(draw.normal()))
     place = _backdrop(camid, seed, (height, width))
@@ -1272,7 +974,7 @@ def _scene(pid, camid, size, seed, thermal, calibration, draw) -> np.ndarray:
     rgb = place[:, top : top + height, left : left + width].copy()
     light = _Light(eye.light, eye.contrast)
     if thermal:
-        who, light = _thermal(who), _Light(0.0, 0.7)
+        who, light = by_heat(who), _Light(0.0, 0.7)
         rgb[:] = 0.10 + 0.22 * rgb.mean(0)
     view = _View(math.cos(yaw), math.sin(yaw), eye.pitch)
     low = min(min(view.flat(*j)[1] for j in (s.ankle, s.toe)) for s in _skeleton(who, pose)) - 0.02
@@ -1501,13 +1203,13 @@ def _splits(name: str, pids: list[int], reader: SynthReader) -> tuple[Split, ...
 
 
 def _check_size(size) -> None:
-    if len(size) != 2 or not (_is_count(size[0], 16) and _is_count(size[1], 8)):
+    if len(size) != 2 or not (is_count(size[0], 16) and is_count(size[1], 8)):
         raise DatasetError(f"size must be (height, width) in whole pixels, at least (16, 8), found {size}")
 
 
 def _check_image(pid, camid, index, size, seed, modality, distance) -> None:
     for name, value, least in (("pid", pid, 0), ("camid", camid, 1), ("index", index, 0), ("seed", seed, 0)):
-        if not _is_count(value, least):
+        if not is_count(value, least):
             raise DatasetError(f"{name} must be an integer >= {least}, found {value!r}")
     _check_size(size)
     if modality not in MODALITIES:
@@ -1529,7 +1231,7 @@ def _check_options(name, root, identities, cameras, images_per_camera, seed, siz
         ("seed", seed, 0),
     )
     for option, value, minimum in wanted:
-        if not _is_count(value, minimum):
+        if not is_count(value, minimum):
             raise DatasetError(f"{name}: {option} must be an integer >= {minimum}, found {value!r}")
     _check_size(size)
     return SynthReader(seed, calibration)
