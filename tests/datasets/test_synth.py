@@ -23,6 +23,7 @@ from reid_lib.datasets.synth import (
     synth_thermal,
     truth_path,
 )
+from reid_lib.datasets.synth.cameras import backdrop, digitise
 from reid_lib.datasets.synth.people import DETAIL, PATTERNS, Pattern, wave
 from reid_lib.seeds import numpy_generator
 
@@ -43,9 +44,9 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_same_arguments_give_the_same_image():
     first = render(7, 2, 1)
-    module.person.cache_clear()
-    module.camera.cache_clear()
-    module._backdrop.cache_clear()
+    person.cache_clear()
+    camera.cache_clear()
+    backdrop.cache_clear()
     assert np.array_equal(first, render(7, 2, 1))
 
 
@@ -122,7 +123,7 @@ def test_patterns_keep_the_mean_colour_within_range():
 def in_one_pose(pid: int, look: int) -> np.ndarray:
     """Noise-free image of an identity in a pose that depends on its look alone."""
     scene = module._scene(pid, 1, (128, 64), 0, False, QUIET, numpy_generator(0, "test", look))
-    return module._digitise(scene, 0.0, numpy_generator(0), False)
+    return digitise(scene, 0.0, numpy_generator(0), False)
 
 
 def test_members_of_a_look_group_are_alike_at_low_resolution_only():
