@@ -1,4 +1,4 @@
-"""What a camera does: its place, light and viewpoint, its lens and sensor, and what it records from far away."""
+"""What a camera does: place, light, viewpoint, picture, lens and sensor, and what it records from far away."""
 
 import io
 import math
@@ -46,6 +46,12 @@ class Camera:
     pitch: float
     crop: float
 
+    def colours(self, rgb: np.ndarray, flicker: float) -> np.ndarray:
+        """Return the image (3, H, W) in this camera's colours, ``flicker`` times as bright."""
+        grey = rgb.mean(0)
+        rgb = grey + self.saturation * (rgb - grey)
+        return rgb * (np.array(self.gains, np.float32)[:, None, None] * flicker) + self.lift
+
 
 @lru_cache(maxsize=1024)
 def camera(camid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Camera:
@@ -69,18 +75,17 @@ def camera(camid: int, seed: int = 0, calibration: Calibration = DEFAULT) -> Cam
     )
 
 
-@dataclass(frozen=True)
 class View:
     """Turns body coordinates (x to the person's left, y up, z forward) into the image's.
 
-    Attributes:
-        cos, sin: of the yaw: 0 = front, pi/2 = walking to the right, pi = back.
+    Args:
+        yaw: radians; 0 = front, pi/2 = walking to the right, pi = back.
         pitch: sine of the angle by which the camera looks down.
     """
 
-    cos: float
-    sin: float
-    pitch: float
+    def __init__(self, yaw: float, pitch: float) -> None:
+        self.yaw, self.pitch = yaw, pitch
+        self.cos, self.sin = math.cos(yaw), math.sin(yaw)
 
     def flat(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Return the place in the image, in body units."""
@@ -111,6 +116,52 @@ class Light:
         """Return the brightness at ``s`` (-1 left edge, 1 right edge) and height ``y``."""
         round_ = np.sqrt(np.maximum(0, 1 - s * s))
         return (0.93 + 0.10 * y) * (1 + self.contrast * (0.26 * (round_ - 0.8) - 0.13 * self.side * s))
+
+    def on_ball(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the brightness of a ball at ``x`` and ``y`` (-1..1)."""
+        return self.on(np.clip(x, -1, 1), 0.5 + 0.5 * y)
+
+
+class Canvas:
+    """An image under construction: ``rgb`` (3, H, W) float32, and its body coordinates."""
+
+    def __init__(self, rgb: np.ndarray, scale: float, x0: float, y0: float) -> None:
+        _, height, width = rgb.shape
+        self.rgb = rgb
+        self.unit = scale  # pixels per body unit, vertically
+        self.unit_x = scale * width / (height / 2)  # boxes that are not 2:1 are stretched, as in re-ID sets
+        self.x0, self.y0 = x0, y0
+        self.x = ((np.arange(width) + 0.5 - x0) / self.unit_x).astype(np.float32)
+        self.y = ((y0 - np.arange(height) - 0.5) / self.unit).astype(np.float32)
+
+    def window(self, left: float, right: float, bottom: float, top: float) -> tuple | None:
+        """Return the image around a box in body units: (index, x (1, w), y (h, 1)); None outside the image."""
+        _, height, width = self.rgb.shape
+        a = max(0, int(left * self.unit_x + self.x0) - 2)
+        b = min(width, int(right * self.unit_x + self.x0) + 3)
+        c = max(0, int(self.y0 - top * self.unit) - 2)
+        d = min(height, int(self.y0 - bottom * self.unit) + 3)
+        if a >= b or c >= d:
+            return None
+        return (slice(None), slice(c, d), slice(a, b)), self.x[None, a:b], self.y[c:d, None]
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float) -> tuple | None:
+        """Return the image around an ellipse: (index, signed distance, x and y in units of the half axes), or None."""
+        found = self.window(x - rx, x + rx, y - ry, y + ry)
+        if found is None:
+            return None
+        where, xs, ys = found
+        nx, ny = (xs - x) / rx, (ys - y) / ry
+        return where, (np.sqrt(nx * nx + ny * ny) - 1) * min(rx, ry), nx, ny
+
+    def fill(self, where, distance: np.ndarray, colour: np.ndarray, contact: float | np.ndarray) -> None:
+        """Paint where ``distance`` (body units) is negative, with a soft edge and a thin shadow around it."""
+        distance = distance * self.unit
+        region = self.rgb[where]
+        if not isinstance(contact, float) or contact > 0:
+            reach = max(1.0, 0.014 * self.unit)
+            region *= 1 - contact * np.clip(1 - distance / reach, 0, 1)
+        region += np.clip(0.5 - distance, 0, 1) * (colour - region)
 
 
 @lru_cache(maxsize=64)
