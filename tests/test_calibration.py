@@ -7,7 +7,7 @@ import pytest
 
 from reid_lib.reporting import results
 
-DECISIONS = Path(__file__).parents[1] / "docs" / "decisions.md"
+DECISIONS = Path(__file__).parents[1] / "docs" / "decisions" / "synth.md"
 
 
 @pytest.fixture(scope="module")
