@@ -20,21 +20,23 @@ from reid_lib.datasets.records import ReIDDataset
 from reid_lib.devices import pick_device
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
 from reid_lib.losses.vpfa import vector_panning_loss
+from reid_lib.networks.baseline import Baseline
 from reid_lib.networks.vpfa import VectorPanningModule
 from reid_lib.seeds import torch_generator
 from reid_lib.training import lrar
-from reid_lib.training.baseline import Baseline, BaselineConfig, build_backbone, train
+from reid_lib.training.baseline import BaselineConfig, train
 from reid_lib.training.cadnet import (
     Batch,
     CADNetConfig,
     build_network,
     build_optimizers,
-    draw_places,
-    frozen,
+    draw_indices,
     iterate,
     training_batch,
 )
 from reid_lib.training.run import Run, initialise
+from reid_lib.training.starts import build_backbone
+from reid_lib.training.training_set import TrainingSet
 from reid_lib.training.vpfa import VectorPanning
 
 VPFA_SPEED = 4_424_371.31  # samples per second in VPFA, Section 5.4, which names neither device nor precision
@@ -97,7 +99,10 @@ class Step:
 
 
 def _baseline_step(config: BaselineConfig, size: tuple[int, int], device: torch.device) -> Step:
-    model = initialise(lambda: Baseline(build_backbone(config, size), 100), 0, device)
+    def build() -> Baseline:
+        return Baseline(build_backbone(config.network, config.width, config.weights, size), 100)
+
+    model = initialise(build, 0, device)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     inputs, labels = _inputs(config, size, device)
 
@@ -215,36 +220,33 @@ def _cadnet_work(
     config: CADNetConfig, dataset: ReIDDataset, device: torch.device
 ) -> tuple[Callable[[], object], Callable[[], object], dict[str, Callable[[], object]]]:
     """Return what prepares a batch, what takes a step on a ready one, and the bare passes of each network in a step."""
-    rows, store = dataset.part("train"), open_store(dataset)
-    labels = torch.from_numpy(rows["pid"].astype("category").cat.codes.to_numpy(copy=True)).long()
-    network = initialise(lambda: build_network(config, dataset.size, int(labels.max()) + 1), 0, device)
+    images = TrainingSet(dataset, device=device)
+    network = initialise(lambda: build_network(config, dataset.size, images.identities), 0, device)
     network.train()
     run, optimizers = Run(None, config, 0, {}, device, progress=False), build_optimizers(config, network)
-    chosen = np.concatenate(draw_places(rows["pid"].to_numpy(), np.zeros(len(rows), bool), config, 0, 0)[0])
-    synthetic, numbers = torch.zeros(len(chosen) // 2, dtype=torch.bool), rows.index.to_numpy()[chosen]
+    hr, lr = draw_indices(images, config, 0, 0)[0]
 
     def data() -> Batch:
-        return training_batch(store, numbers, labels[chosen], synthetic, config, run.generator, device)
+        return training_batch(images, hr, lr, config, run.generator)
 
     batch = data()
     with torch.no_grad(), run.autocast():
         maps = network.E.stages(batch.inputs)
         recovered = network.G(maps)
         u = network.joint_feature(maps[-1], recovered)
-    f, image = maps[-1].clone(), recovered.clone()  # cut off, for the discriminators' step
+    f, image = maps[-1].clone(), recovered.clone()  # detached, for the discriminators' step
     leaves = [tensor.requires_grad_() for tensor in (*maps, recovered, u)]
 
-    def both(forward: Callable[[], list[torch.Tensor]]) -> None:
+    def both(forward: Callable[[], list[torch.Tensor]], inputs: list[torch.Tensor] | None = None) -> None:
         for leaf in (*leaves, *network.parameters()):
             leaf.grad = None
         with run.autocast():
             outputs = forward()
-        torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+        torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs], inputs=inputs)
 
     def discriminator(net: torch.nn.Module, first: list[torch.Tensor], second: torch.Tensor) -> None:
         both(lambda: [net(x) for x in first])
-        with frozen(net):
-            both(lambda: [net(second)])
+        both(lambda: [net(second)], [second])
 
     passes = {
         "E": lambda: both(lambda: network.E.stages(batch.inputs)),
