@@ -414,4 +414,4 @@ def _tags(notebook: Path, changed: int) -> frozenset[str]:
 
 @cache
 def _artefacts_in(path: Path, changed: int) -> frozenset[str]:
-    return frozenset(results._read_csv(path, results.COLUMNS).artefact)
+    return frozenset(results.read_csv(path, results.COLUMNS).artefact)

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
-from reid_lib.reporting import artefacts, claims, figures, html, results
+from reid_lib.reporting import artefacts, claims, figures, html, provenance, results
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def project(tmp_path, monkeypatch):
         {"artefact": "Table II", "method": m, "metric": "rank1", "value": v, "low": v - 1, "high": v + 1, "seed": 0}
         for m, v in {"IDE + Verif": 40.0, "w/o val": 50.0, "w/o val (end-to-end)": 51.0, "mask + val": 60.0}.items()
     ]
-    run = results.provenance({}, "f00d", 12.0, note="CAVIAR <as it is>")
+    run = provenance.provenance({}, "f00d", 12.0, note="CAVIAR <as it is>")
     for profile, dataset in (("demo", "caviar"), ("demo", "synth"), ("smoke", "synth")):
         path = results.write(rows, profile, dataset, "lrar", run)
         figures.save(figures.bars(pd.DataFrame({"value": [1.0]}, index=["a"])), path.parent, "lrar_fig_4")

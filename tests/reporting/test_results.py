@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +150,7 @@ def test_an_absent_value_may_be_written_as_empty():
 
 
 def test_unknown_profile_bad_names_and_missing_files():
-    with pytest.raises(ResultsError, match="Unknown profile 'tiny': expected one of smoke, demo, paper"):
+    with pytest.raises(ResultsError, match="unknown profile 'tiny': expected one of smoke, demo, paper"):
         results.write([row()], "tiny", "synth", "lrar", RUN)
     with pytest.raises(ResultsError, match="cannot name a data set"):
         results.write([row()], "demo", "../x", "lrar", RUN)
@@ -237,19 +236,6 @@ def test_merge_seeds_gives_the_t_interval_of_the_mean():
     assert merged.high[0] == pytest.approx(62 + half, abs=1e-4)
     alone = results.merge_seeds(rows[:1])
     assert (alone.low[0], alone.high[0]) == (0, 100)
-    with pytest.raises(ResultsError, match="at least two values"):
-        results.t_interval([1.0])
-
-
-def test_provenance_says_what_was_run_and_hides_folders():
-    run = results.provenance({"data_root": Path("/home/me/data"), "rates": (2, 3), "lr": np.float64(0.1)}, "f00", 12.34)
-    assert run["parameters"] == {"data_root": ".../data", "rates": [2, 3], "lr": 0.1}
-    assert run["versions"]["pandas"] == pd.__version__
-    assert run["hardware"]["gpu"] is None
-    assert run["hardware"]["cores"] >= 1
-    assert run["seconds"] == 12.3
-    assert datetime.strptime(run["time"], "%Y-%m-%dT%H:%M:%SZ").year >= 2024
-    json.dumps(run)
 
 
 def test_results_root_is_beside_pyproject_unless_named(monkeypatch, tmp_path):
