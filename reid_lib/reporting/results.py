@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _COUNTS = ("seed", "trials")
 _PERCENT = re.compile(r"rank\d+|map")
 
 Rows = pd.DataFrame | Sequence[Mapping[str, object]]
+Group = tuple[str, str, str, int | None]  # artefact, data set, method, seed: what one run measures, or measures again
 
 
 class ResultsError(ValueError):
@@ -137,15 +138,26 @@ def as_roles(rows: pd.DataFrame) -> pd.DataFrame:
 # --- write ----------------------------------------------------------------------------------------
 
 
-def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, object]) -> Path:
+def write(
+    rows: Rows,
+    profile: str,
+    dataset: str,
+    paper: str,
+    run: Mapping[str, object],
+    written: Collection[Group] = (),
+) -> Path:
     """Merge `rows` into results/<profile>/<dataset>/<paper>.csv, then write <paper>.run.json.
 
-    Rows with the same KEY replace older ones; all others stay (other seeds, other artefacts). Both files are
-    replaced atomically, under a lock of the folder, so that two runs at once lose nothing. Order: natural
-    order of KEY. Numbers: at most six decimals, no trailing zeros. `run` is what `provenance` returns. The
-    columns paper, profile, dataset, setting, seed, trials, low and high may be left out; a row's dataset may
-    differ from the folder's (a cross-domain test set). Returns the CSV's path. Raises ResultsError for rows
-    that break the schema; nothing is written then.
+    Rows belong to groups: one artefact, data set, method and seed (`groups`). A group that is not in `written` is
+    new to this run: all its older rows go, those of other settings and metrics too, because other parameters may have
+    produced them. A group in `written` was begun by an earlier write of the same run: rows with the same KEY are
+    replaced, its other rows stay. Rows of all other groups stay, and the runs that produced them stay in `earlier`.
+
+    Both files are replaced atomically, under a lock of the folder, so that two runs at once lose nothing. Order:
+    natural order of KEY. Numbers: at most six decimals, no trailing zeros. `run` is what `provenance.provenance`
+    returns. The columns paper, profile, dataset, setting, seed, trials, low and high may be left out; a row's dataset
+    may differ from the folder's (a cross-domain test set). Returns the CSV's path. Raises ResultsError for rows that
+    break the schema; nothing is written then.
     """
     target = folder(profile, dataset)
     new = check_rows(_complete(rows, profile, dataset, _plain_name(paper, "paper")))
@@ -157,23 +169,41 @@ def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, 
             )
     check_writable(target)
     path = target / f"{paper}.csv"
+    covers = groups(new)
     with _locked(target):
-        rows = pd.concat([read_csv(path, COLUMNS), new], ignore_index=True) if path.is_file() else new
+        old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
+        own = _group_of_each(old)
+        begun = covers - set(written)
+        rows = pd.concat([old[[group not in begun for group in own]], new], ignore_index=True)
         rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
         text = _csv(rows)
-        covers = sorted(
-            {(row.artefact, row.method, None if pd.isna(row.seed) else int(row.seed)) for row in new.itertuples()},
-            key=str,
-        )
         record = dict(run) | {
-            "covers": [list(measured) for measured in covers],
+            "covers": [list(group) for group in sorted(covers, key=str)],
             "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "earlier": _earlier_runs(target / f"{paper}.run.json", covers),
+            "earlier": _earlier_runs(target / f"{paper}.run.json", set(own) - covers),
         }
         json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
         replace_text(path, text)
         replace_text(target / f"{paper}.run.json", json_text)
     return path
+
+
+def groups(rows: Rows, dataset: str = "") -> set[Group]:
+    """The groups of `rows`: (artefact, data set, method, seed), seed None where nothing is random.
+
+    A run that writes the rows of a group in several steps keeps the groups of what it has written, one set for each
+    paper, and gives them to `write`. `dataset` stands for the data set of rows that name none, as in `write`. Raises
+    ResultsError when a row has none.
+    """
+    frame = _complete(rows, "", dataset, "")
+    if (frame.dataset == "").any():
+        raise ResultsError("A row names no data set: give the one that `write` gets.")
+    return set(_group_of_each(frame))
+
+
+def _group_of_each(rows: pd.DataFrame) -> list[Group]:
+    columns = zip(rows.artefact, rows.dataset, rows.method, rows.seed, strict=True)
+    return [(*names, None if pd.isna(seed) else int(seed)) for *names, seed in columns]
 
 
 def check_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -366,22 +396,27 @@ def _csv(rows: pd.DataFrame) -> str:
     return text.to_csv(index=False, lineterminator="\n")
 
 
-def _earlier_runs(path: Path, covers: Sequence[tuple]) -> list[dict]:
-    """Runs whose rows are still in the file; their `covers` names the (artefact, method, seed) not measured again."""
+def _earlier_runs(path: Path, left: Collection[Group]) -> list[dict]:
+    """The runs before this one whose rows are among the groups `left` in the file; `covers` says which of them."""
     if not path.is_file():
         return []
     try:
         last = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError:
         return []
-    # files of before the method was recorded cover (artefact, seed)
-    again = {*covers, *((artefact, seed) for artefact, _, seed in covers)}
     kept = []
     for run in [*last.pop("earlier", []), last]:
-        left = [measured for measured in run.get("covers", []) if tuple(measured) not in again]
-        if left:
-            kept.append({name: value for name, value in run.items() if name != "csv_sha256"} | {"covers": left})
+        covers = sorted({group for group in left for cover in run.get("covers", []) if _covers(cover, group)}, key=str)
+        if covers:
+            run = {name: value for name, value in run.items() if name != "csv_sha256"}
+            kept.append(run | {"covers": [list(group) for group in covers]})
     return kept
+
+
+def _covers(cover: Sequence, group: Group) -> bool:
+    """Whether an entry of `covers` means the group; older files name (artefact, method, seed) or (artefact, seed)."""
+    artefact, _, method, seed = group
+    return tuple(cover) in (group, (artefact, method, seed), (artefact, seed))
 
 
 def replace_text(path: Path, text: str) -> None:
