@@ -174,7 +174,7 @@ def write(
         old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
         own = _group_of_each(old)
         begun = covers - set(written)
-        rows = pd.concat([old[[group not in begun for group in own]], new], ignore_index=True)
+        rows = pd.concat([old.loc[[group not in begun for group in own]], new], ignore_index=True)
         rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
         text = _csv(rows)
         record = dict(run) | {
