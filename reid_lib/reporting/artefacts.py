@@ -168,10 +168,10 @@ def notebooks_folder() -> Path:
 
 
 def numbered_notebooks(root: Path) -> list[Path]:
-    """The numbered notebooks of the project in `root`, in order. Raises ArtefactError when there is none."""
+    """The numbered notebooks of the project in `root`, in order. Raises ValueError when there is none."""
     found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise ArtefactError(f"no numbered notebook in {root / 'notebooks'}: run this from the project's folder")
+        raise ValueError(f"no numbered notebook in {root / 'notebooks'}: run this from the project's folder")
     return found
 
 

@@ -90,7 +90,7 @@ def test_one_paper_alone_can_be_looked_through():
 
 
 def test_numbered_notebooks(tmp_path):
-    with pytest.raises(ArtefactError, match="no numbered notebook in"):
+    with pytest.raises(ValueError, match="no numbered notebook in"):
         artefacts.numbered_notebooks(tmp_path)
     (tmp_path / "notebooks").mkdir()
     for name in ("13_lrar", "02_metrics", "scratch"):
