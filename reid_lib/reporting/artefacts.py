@@ -93,10 +93,11 @@ class Paper:
     notebook: str = ""
 
     def table(self, name: str, caption: str, **changes: str) -> Artefact:
-        """A table that the paper prints; ``changes`` are further attributes of the artefact."""
+        """A table that the paper prints; `changes` are further attributes of the artefact."""
         return self._printed("table", name, caption, **changes)
 
     def figure(self, name: str, caption: str, **changes: str) -> Artefact:
+        """A figure that is reproduced; drawings are left out."""
         return self._printed("figure", name, caption, **changes)
 
     def text(self, name: str, caption: str, **changes: str) -> Artefact:
@@ -104,7 +105,7 @@ class Paper:
         return self._printed("text", name, caption, **changes)
 
     def own(self, kind: str, tag: str, name: str, caption: str, notebook: str = "") -> Artefact:
-        """A "table" or "figure" that this project adds to the paper's; ``tag`` is the last part of its cell's tag."""
+        """A "table" or "figure" that this project adds to the paper's; `tag` is the last part of its cell's tag."""
         where = notebook or self.notebook
         return self._make(kind, name, caption, notebook=where, tag=f"{_PREFIXES[kind]}:{self.key}:{tag}")
 

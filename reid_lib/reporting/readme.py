@@ -15,7 +15,7 @@ _GAINS = ("VPFA", "VPFA, released form", "mean shift", "ridge")
 _OWN = "MLR {2,3,4}"  # the protocol of a row on synth that names no setting
 _HEADLINE = {"HR->HR": "HR->HR", _OWN: _OWN, "": _OWN, "r = 8": "r = 8", "unseen r=8": "r = 8"}  # setting -> column
 _RATES = {"HR->HR": 1, "r = 2": 2, "r = 3": 3, "r = 4": 4, "r = 8": 8}
-# name -> where its rows stand: (paper, artefact, method); a later place adds what an earlier one has not measured
+# name -> its rows: (paper, artefact, method); a later entry adds the settings that an earlier one has not measured
 _METHODS = {
     "HR only": [("baselines", "Baselines", "HR only")],
     "HR + LR": [("baselines", "Baselines", "HR + LR")],
@@ -143,14 +143,14 @@ def _rows(**wanted: str) -> pd.DataFrame:
 def _measured() -> dict[str, dict[str, pd.Series]]:
     """The Rank-1 rows on synth of each method of the headline: {method: {setting: row}}, seeds merged.
 
-    All rows of a method have the same number of trainings behind them: that of its first place.
+    All rows of a method have the same number of trainings behind them: that of its first entry in _METHODS.
     """
     rows = results.merge_seeds(_rows(folder_dataset="synth", dataset="synth", metric="rank1"))
     found = {}
-    for name, places in _METHODS.items():
+    for name, sources in _METHODS.items():
         cells: dict[str, pd.Series] = {}
-        for place in places:
-            own = rows[(rows[["paper", "artefact", "method"]] == list(place)).all(axis=1)]
+        for source in sources:
+            own = rows[(rows[["paper", "artefact", "method"]] == list(source)).all(axis=1)]
             for _, row in own.iterrows():
                 if all(row.seeds == other.seeds for other in cells.values()):
                     cells.setdefault(row.setting, row)
