@@ -1,7 +1,5 @@
 """Figures for the notebooks, in one style: colour-blind safe, and never told apart by colour alone."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +7,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
+from reid_lib.files import whole
 
 # Okabe and Ito (2008), in an order in which neighbours also differ in lightness; yellow is left out on white.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -39,12 +39,9 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     path = Path(folder) / f"{name}.png"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{name}-")
-        with os.fdopen(handle, "wb") as file:
+        with whole(path) as part:
             # matplotlib would write its version into the file
-            figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+            figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
     except OSError as error:
         raise FigureError(f"Cannot write {path} ({error.strerror}): make the folder writable.") from error
     return path

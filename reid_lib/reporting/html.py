@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from reid_lib.reporting import artefacts, audit, claims, results, tables
-from reid_lib.reporting.artefacts import ARTEFACTS, PAPERS, Artefact
+from reid_lib.reporting.artefacts import Artefact
+from reid_lib.reporting.papers import ARTEFACTS, CLAIMS, PAPERS
 
 SHOWN = ("paper", "demo")  # smoke runs test the code; their numbers mean nothing
 
@@ -43,7 +44,7 @@ def build(notebooks: Path | None = None) -> Path:
 def _page(rows: pd.DataFrame, root: Path, notebooks: Path) -> str:
     order = ["baselines", *(paper for paper in PAPERS if paper != "baselines")]
     chapters = [(paper, _chapter(paper, rows, root, notebooks)) for paper in order]
-    links = "".join(f'<a href="#{paper}">{_e(_short(paper))}</a>' for paper, _ in chapters)
+    links = "".join(f'<a href="#{paper}">{_e(PAPERS[paper].short)}</a>' for paper, _ in chapters)
     body = "".join(f'<section id="{paper}">{text}</section>' for paper, text in chapters)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -62,13 +63,13 @@ def _page(rows: pd.DataFrame, root: Path, notebooks: Path) -> str:
 
 def _overview(rows: pd.DataFrame, notebooks: Path) -> str:
     lines = []
-    for paper, name in PAPERS.items():
-        states = [artefacts.status(artefact, notebooks) for artefact in ARTEFACTS if artefact.paper == paper]
+    for key, paper in PAPERS.items():
+        states = [artefacts.status(artefact, notebooks) for artefact in ARTEFACTS if artefact.paper == key]
         counts = [states.count(state) for state in artefacts.STATUSES]
-        where = sorted(set(rows[rows.paper == paper].folder_dataset))
+        where = sorted(set(rows[rows.paper == key].folder_dataset))
         cells = "".join(f"<td class=number>{count or ''}</td>" for count in counts)
         lines.append(
-            f'<tr><td><a href="#{paper}">{_e(name)}</a></td>{cells}<td>{_e(", ".join(where) or "–")}</td></tr>'
+            f'<tr><td><a href="#{key}">{_e(paper.name)}</a></td>{cells}<td>{_e(", ".join(where) or "–")}</td></tr>'
         )
     head = "".join(f"<th>{_e(state)}</th>" for state in artefacts.STATUSES)
     return (
@@ -83,7 +84,7 @@ def _overview(rows: pd.DataFrame, notebooks: Path) -> str:
 
 
 def _chapter(paper: str, rows: pd.DataFrame, root: Path, notebooks: Path) -> str:
-    parts = [f"<h2>{_e(PAPERS[paper])}</h2>", _map(paper, root, notebooks)]
+    parts = [f"<h2>{_e(PAPERS[paper].name)}</h2>", _map(paper, root, notebooks)]
     for artefact in ARTEFACTS:
         if artefact.paper == paper:
             parts.append(_artefact(artefact, rows, root))
@@ -158,7 +159,7 @@ def _numbers(artefact: Artefact, rows: pd.DataFrame, note: str) -> str:
 
 
 def _claims(paper: str, rows: pd.DataFrame) -> str:
-    chosen = [claim for claim in claims.CLAIMS if claim.paper == paper]
+    chosen = [claim for claim in CLAIMS if claim.paper == paper]
     if not chosen:
         return ""
     judged = {"the paper's tables": claims.evaluate(results.published(), chosen)}
@@ -242,10 +243,6 @@ def _runs(rows: pd.DataFrame) -> str:
 
 def _e(text: object) -> str:
     return html.escape(str(text), quote=True)
-
-
-def _short(paper: str) -> str:
-    return PAPERS[paper].split(" (")[0].split(" of ")[0]
 
 
 def _pill(word: str) -> str:

@@ -9,24 +9,23 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
 import re
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+
+from reid_lib import files
+from reid_lib.digest import file_digest
+from reid_lib.intervals import percent_interval, t_interval
+from reid_lib.profiles import PROFILES, check_profile
 
 PUBLISHED_COLUMNS = ("paper", "artefact", "dataset", "method", "setting", "metric", "value")
 COLUMNS = (*PUBLISHED_COLUMNS, "profile", "seed", "trials", "low", "high")
 KEY = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile", "seed")
-PROFILES = ("smoke", "demo", "paper")
 
 FROZEN_MODEL = "frozen model"  # the role of the model behind which VPFA stands
 
@@ -34,20 +33,9 @@ _TEXT = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("seed", "trials")
 _PERCENT = re.compile(r"rank\d+|map")
-_PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "pillow",
-    "matplotlib",
-    "torch",
-    "torchvision",
-    "torchmetrics",
-    "timm",
-)
 
 Rows = pd.DataFrame | Sequence[Mapping[str, object]]
+Group = tuple[str, str, str, int | None]  # artefact, data set, method, seed: what one run measures, or measures again
 
 
 class ResultsError(ValueError):
@@ -72,8 +60,7 @@ def results_root() -> Path:
 
 def folder(profile: str, dataset: str) -> Path:
     """results/<profile>/<dataset>. Raises ResultsError for an unknown profile or an impossible name."""
-    if profile not in PROFILES:
-        raise ResultsError(f"Unknown profile {profile!r}: expected one of {', '.join(PROFILES)}.")
+    check_profile(profile, ResultsError)
     return results_root() / profile / _plain_name(dataset, "data set")
 
 
@@ -98,7 +85,7 @@ def published() -> pd.DataFrame:
     places = [results_root(), (project_root() or Path()) / "results"]
     for place in places:
         if (place / "published.csv").is_file():
-            return _read_csv(place / "published.csv", PUBLISHED_COLUMNS)
+            return read_csv(place / "published.csv", PUBLISHED_COLUMNS)
     raise ResultsError(f"published.csv not found in {places[0]}: run from a checkout of the project.")
 
 
@@ -110,7 +97,7 @@ def read(profile: str, dataset: str, paper: str) -> pd.DataFrame:
             f"No measured rows for {paper} on {dataset} under profile {profile} ({path} is not there): run "
             f"`reid-lib reproduce --profile {profile} --dataset {dataset}`."
         )
-    return _read_csv(path, COLUMNS)
+    return read_csv(path, COLUMNS)
 
 
 def read_run(profile: str, dataset: str, paper: str) -> dict:
@@ -123,7 +110,7 @@ def read_run(profile: str, dataset: str, paper: str) -> dict:
     except json.JSONDecodeError as error:
         raise ResultsError(f"{path} is damaged ({error}): delete it and run again.") from error
     rows = path.with_name(f"{paper}.csv")
-    return run | {"complete": rows.is_file() and run.get("csv_sha256") == _sha256(rows)}
+    return run | {"complete": rows.is_file() and run.get("csv_sha256") == file_digest(rows)}
 
 
 def available() -> list[tuple[str, str, str]]:
@@ -151,15 +138,26 @@ def as_roles(rows: pd.DataFrame) -> pd.DataFrame:
 # --- write ----------------------------------------------------------------------------------------
 
 
-def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, object]) -> Path:
+def write(
+    rows: Rows,
+    profile: str,
+    dataset: str,
+    paper: str,
+    run: Mapping[str, object],
+    written: Collection[Group] = (),
+) -> Path:
     """Merge `rows` into results/<profile>/<dataset>/<paper>.csv, then write <paper>.run.json.
 
-    Rows with the same KEY replace older ones; all others stay (other seeds, other artefacts). Both files are
-    replaced atomically, under a lock of the folder, so that two runs at once lose nothing. Order: natural
-    order of KEY. Numbers: at most six decimals, no trailing zeros. `run` is what `provenance` returns. The
-    columns paper, profile, dataset, setting, seed, trials, low and high may be left out; a row's dataset may
-    differ from the folder's (a cross-domain test set). Returns the CSV's path. Raises ResultsError for rows
-    that break the schema; nothing is written then.
+    Rows belong to groups: one artefact, data set, method and seed (`groups`). A group that is not in `written` is
+    new to this run: all its older rows go, those of other settings and metrics too, because other parameters may have
+    produced them. A group in `written` was begun by an earlier write of the same run: rows with the same KEY are
+    replaced, its other rows stay. Rows of all other groups stay, and the runs that produced them stay in `earlier`.
+
+    Both files are replaced atomically, under a lock of the folder, so that two runs at once lose nothing. Order:
+    natural order of KEY. Numbers: at most six decimals, no trailing zeros. `run` is what `provenance.provenance`
+    returns. The columns paper, profile, dataset, setting, seed, trials, low and high may be left out; a row's dataset
+    may differ from the folder's (a cross-domain test set). Returns the CSV's path. Raises ResultsError for rows that
+    break the schema; nothing is written then.
     """
     target = folder(profile, dataset)
     new = check_rows(_complete(rows, profile, dataset, _plain_name(paper, "paper")))
@@ -171,23 +169,41 @@ def write(rows: Rows, profile: str, dataset: str, paper: str, run: Mapping[str, 
             )
     check_writable(target)
     path = target / f"{paper}.csv"
+    covers = groups(new)
     with _locked(target):
-        rows = pd.concat([_read_csv(path, COLUMNS), new], ignore_index=True) if path.is_file() else new
+        old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
+        own = _group_of_each(old)
+        begun = covers - set(written)
+        rows = pd.concat([old.loc[[group not in begun for group in own]], new], ignore_index=True)
         rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
         text = _csv(rows)
-        covers = sorted(
-            {(row.artefact, row.method, None if pd.isna(row.seed) else int(row.seed)) for row in new.itertuples()},
-            key=str,
-        )
         record = dict(run) | {
-            "covers": [list(measured) for measured in covers],
+            "covers": [list(group) for group in sorted(covers, key=str)],
             "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "earlier": _earlier_runs(target / f"{paper}.run.json", covers),
+            "earlier": _earlier_runs(target / f"{paper}.run.json", set(own) - covers),
         }
         json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
         replace_text(path, text)
         replace_text(target / f"{paper}.run.json", json_text)
     return path
+
+
+def groups(rows: Rows, dataset: str = "") -> set[Group]:
+    """The groups of `rows`: (artefact, data set, method, seed), seed None where nothing is random.
+
+    A run that writes the rows of a group in several steps keeps the groups of what it has written, one set for each
+    paper, and gives them to `write`. `dataset` stands for the data set of rows that name none, as in `write`. Raises
+    ResultsError when a row has none.
+    """
+    frame = _complete(rows, "", dataset, "")
+    if (frame.dataset == "").any():
+        raise ResultsError("A row names no data set: give the one that `write` gets.")
+    return set(_group_of_each(frame))
+
+
+def _group_of_each(rows: pd.DataFrame) -> list[Group]:
+    columns = zip(rows.artefact, rows.dataset, rows.method, rows.seed, strict=True)
+    return [(*names, None if pd.isna(seed) else int(seed)) for *names, seed in columns]
 
 
 def check_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -288,96 +304,13 @@ def merge_seeds(rows: pd.DataFrame) -> pd.DataFrame:
         values = group.value.to_numpy(float)
         low, high = group.low.iloc[0], group.high.iloc[0]
         if len(values) > 1:
-            low, high = t_interval(values)
-            if _PERCENT.fullmatch(names[key.index("metric")]):
-                low, high = max(low, 0.0), min(high, 100.0)
+            percent = _PERCENT.fullmatch(names[key.index("metric")])
+            low, high = percent_interval(values) if percent else t_interval(values)
         trials = group.trials.sum() if group.trials.notna().any() else pd.NA
         numbers = {"value": values.mean(), "seed": pd.NA, "trials": trials, "low": low, "high": high}
         merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": len(values)})
     frame = pd.DataFrame(merged, columns=[*COLUMNS, "seeds"])
     return frame.astype({"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64"})
-
-
-def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """(low, high) of the mean of two values or more, by Student's t with n - 1 degrees of freedom."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        raise ResultsError(f"An interval needs at least two values, found {len(values)}: measure more seeds.")
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-# --- provenance -----------------------------------------------------------------------------------
-
-
-def provenance(
-    parameters: Mapping[str, object],
-    fingerprint: str,
-    seconds: float,
-    gpu: str | None = None,
-    note: str = "",
-) -> dict[str, object]:
-    """What a run.json holds: commit, parameters, versions, hardware, wall time, data fingerprint, UTC time.
-
-    `seconds` is the wall time; `gpu` the accelerator's name (torch.cuda.get_device_name()) or None; `note`
-    what every number from these data must say (the data set's `note`: "CUHK03 at 128x64"). Paths in
-    `parameters` are cut to their last part, so that a committed file tells nothing about somebody's
-    folders. `dirty` is True when reid_lib or pyproject.toml had uncommitted changes, None outside git.
-    """
-    return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None
-        if (changes := _git("status", "--porcelain", "--", "reid_lib", "pyproject.toml")) is None
-        else changes != "",
-        "parameters": {name: _plain(value) for name, value in parameters.items()},
-        "versions": {"python": platform.python_version(), "reid-lib": _version("reid-lib")}
-        | {name: version for name in _PACKAGES if (version := _version(name)) is not None},
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()},
-        "seconds": round(float(seconds), 1),
-        "data_fingerprint": fingerprint,
-        "data_note": note,
-        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, PurePath) or (isinstance(value, str) and os.path.isabs(value)):
-        return f".../{PurePath(value).name}"
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _git(*arguments: str) -> str | None:
-    root = project_root()
-    if root is None:
-        return None
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 # --- helpers --------------------------------------------------------------------------------------
@@ -411,7 +344,8 @@ def _refuse(rows: pd.DataFrame, bad: pd.Series, what: str) -> None:
         raise ResultsError(f"Row {number} ({row}) {what}; {int(bad.sum())} such row(s).")
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV whose columns are exactly `columns`, typed as rows are. Raises ResultsError when it is not one."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, OSError) as error:
@@ -462,40 +396,34 @@ def _csv(rows: pd.DataFrame) -> str:
     return text.to_csv(index=False, lineterminator="\n")
 
 
-def _earlier_runs(path: Path, covers: Sequence[tuple]) -> list[dict]:
-    """Runs whose rows are still in the file; their `covers` names the (artefact, method, seed) not measured again."""
+def _earlier_runs(path: Path, left: Collection[Group]) -> list[dict]:
+    """The runs before this one whose rows are among the groups `left` in the file; `covers` says which of them."""
     if not path.is_file():
         return []
     try:
         last = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError:
         return []
-    # files of before the method was recorded cover (artefact, seed)
-    again = {*covers, *((artefact, seed) for artefact, _, seed in covers)}
     kept = []
     for run in [*last.pop("earlier", []), last]:
-        left = [measured for measured in run.get("covers", []) if tuple(measured) not in again]
-        if left:
-            kept.append({name: value for name, value in run.items() if name != "csv_sha256"} | {"covers": left})
+        covers = sorted({group for group in left for cover in run.get("covers", []) if _covers(cover, group)}, key=str)
+        if covers:
+            run = {name: value for name, value in run.items() if name != "csv_sha256"}
+            kept.append(run | {"covers": [list(group) for group in covers]})
     return kept
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _covers(cover: Sequence, group: Group) -> bool:
+    """Whether an entry of `covers` means the group; older files name (artefact, method, seed) or (artefact, seed)."""
+    artefact, _, method, seed = group
+    return tuple(cover) in (group, (artefact, method, seed), (artefact, seed))
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file all at once: readers see the old text or the new, never a part. Raises ResultsError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        files.write_text(path, text)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
         raise ResultsError(f"Could not write {path} ({error.strerror}); what was there before is unchanged.") from error
 
 

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from reid_lib.reporting import artefacts, results
-from reid_lib.reporting.artefacts import ARTEFACTS, ArtefactError, find
+from reid_lib.reporting.artefacts import Artefact, ArtefactError
+from reid_lib.reporting.papers import ARTEFACTS, PAPERS, lrar
 
 TEXTS = {
     "cadnet": "cadnet_iccv2019.txt",
@@ -14,6 +15,10 @@ TEXTS = {
     "drfm": "drfm_mm2024.txt",
     "vpfa": "vpfa_2025.txt",
 }
+
+
+def find(text: str) -> Artefact:
+    return artefacts.find(text, ARTEFACTS)
 
 
 def test_every_published_artefact_has_an_entry():
@@ -41,7 +46,7 @@ def test_entries_are_complete_and_unique():
     assert len(set(tags)) == len(tags)
     assert len({(a.paper, a.name) for a in ARTEFACTS}) == len(ARTEFACTS)
     for artefact in ARTEFACTS:
-        assert artefact.paper in artefacts.PAPERS
+        assert artefact.paper in PAPERS
         assert artefact.caption
         assert bool(artefact.tag) == bool(artefact.notebook) == (not artefact.reason), artefact.title
         if artefact.tag:
@@ -51,7 +56,7 @@ def test_entries_are_complete_and_unique():
 
 def test_the_map_and_the_project_agree():
     """A tagged cell without an entry, an entry whose notebook lacks its cell, a cell that left no result."""
-    assert artefacts.problems() == []
+    assert artefacts.problems(ARTEFACTS) == []
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,21 @@ def test_find_offers_near_names():
         find("nonsense")
 
 
+def test_one_paper_alone_can_be_looked_through():
+    assert artefacts.find("LRAR Table II", lrar.ARTEFACTS) is find("LRAR Table II")
+    with pytest.raises(ArtefactError, match=r"No table or figure is called 'VPFA Table 3'\. Did you mean: LRAR "):
+        artefacts.find("VPFA Table 3", lrar.ARTEFACTS)
+
+
+def test_numbered_notebooks(tmp_path):
+    with pytest.raises(ValueError, match="no numbered notebook in"):
+        artefacts.numbered_notebooks(tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    for name in ("13_lrar", "02_metrics", "scratch"):
+        notebook(tmp_path / "notebooks" / f"{name}.ipynb")
+    assert [path.stem for path in artefacts.numbered_notebooks(tmp_path)] == ["02_metrics", "13_lrar"]
+
+
 def test_file_names():
     assert find("LRAR Table II").file == "lrar.csv"
     assert find("LRAR Fig. 4").file == "lrar_fig_4.png"
@@ -98,7 +118,7 @@ def test_status_follows_the_files(tmp_path, monkeypatch):
     notebook(tmp_path / "13_lrar.ipynb", "table:lrar:II", "fig:lrar:4", "fig:lrar:99")
     assert artefacts.status(table, tmp_path) == artefacts.status(figure, tmp_path) == "missing"
     assert artefacts.status(find("LRAR Table IV"), tmp_path) == "missing"
-    said = "\n".join(artefacts.problems(tmp_path))
+    said = "\n".join(artefacts.problems(ARTEFACTS, tmp_path))
     assert "LRAR Table II: no results/<profile>/<data set>/lrar.csv holds it" in said
     assert "LRAR Fig. 4: no results/<profile>/<data set>/lrar_fig_4.png holds it" in said
     assert "LRAR Table IV: 13_lrar.ipynb has no cell tagged 'table:lrar:IV'" in said
@@ -115,7 +135,7 @@ def test_status_follows_the_files(tmp_path, monkeypatch):
     notebook(tmp_path / "13_lrar.ipynb", "table:lrar:IV")
     os.utime(tmp_path / "13_lrar.ipynb", ns=(1, 1))  # else the clock of some file systems is too coarse
     assert artefacts.status(table, tmp_path) == "missing"  # the rows are there, the cell is not
-    said = artefacts.problems(tmp_path)
+    said = artefacts.problems(ARTEFACTS, tmp_path)
     assert [line for line in said if "LRAR Table II:" in line] == [
         "LRAR Table II: 13_lrar.ipynb has no cell tagged 'table:lrar:II'."
     ]

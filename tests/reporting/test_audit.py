@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from reid_lib.reporting import audit, results
+from reid_lib.reporting import audit, papers, results
+from reid_lib.reporting.statements import Published
 
 
 def test_the_rank5_average_of_vpfa_table_10_does_not_match_its_rows():
@@ -65,7 +66,7 @@ def test_numbers_in_prose():
 
 
 def test_a_cell_that_is_not_published_is_said():
-    cell = audit.Published(results.published(), "lrar")
+    cell = Published(results.published(), "lrar")
     assert cell("Table I", "LRAR", "CAVIAR") == 63.6
     with pytest.raises(results.ResultsError, match="Expected one published cell for Table I, LRRA"):
         cell("Table I", "LRRA", "CAVIAR")
@@ -74,6 +75,6 @@ def test_a_cell_that_is_not_published_is_said():
 def test_summary_counts():
     found = audit.summary().set_index("check")
     assert found.loc["averages over splits"].tolist() == [9, 1]
-    assert found.loc["numbers in prose", "checked"] == len(audit.STATEMENTS)
+    assert found.loc["numbers in prose", "checked"] == len(papers.STATEMENTS)
     assert (found.differ <= found.checked).all()
     assert isinstance(audit.claims_against_tables(), pd.DataFrame)

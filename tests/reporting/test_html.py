@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 
-from reid_lib.reporting import artefacts, claims, figures, html, results
+from reid_lib.reporting import figures, html, papers, provenance, results
 
 
 @pytest.fixture
@@ -16,14 +16,12 @@ def project(tmp_path, monkeypatch):
         {"artefact": "Table II", "method": m, "metric": "rank1", "value": v, "low": v - 1, "high": v + 1, "seed": 0}
         for m, v in {"IDE + Verif": 40.0, "w/o val": 50.0, "w/o val (end-to-end)": 51.0, "mask + val": 60.0}.items()
     ]
-    run = results.provenance({}, "f00d", 12.0, note="CAVIAR <as it is>")
+    run = provenance.provenance({}, "f00d", 12.0, note="CAVIAR <as it is>")
     for profile, dataset in (("demo", "caviar"), ("demo", "synth"), ("smoke", "synth")):
         path = results.write(rows, profile, dataset, "lrar", run)
         figures.save(figures.bars(pd.DataFrame({"value": [1.0]}, index=["a"])), path.parent, "lrar_fig_4")
     (tmp_path / "notebooks").mkdir()
-    cells = [
-        {"metadata": {"tags": [artefact.tag]}} for artefact in artefacts.ARTEFACTS if artefact.notebook == "13_lrar"
-    ]
+    cells = [{"metadata": {"tags": [artefact.tag]}} for artefact in papers.ARTEFACTS if artefact.notebook == "13_lrar"]
     (tmp_path / "notebooks" / "13_lrar.ipynb").write_text(json.dumps({"cells": cells}))
     return tmp_path
 
@@ -70,9 +68,9 @@ def test_the_page_is_whole_and_its_links_resolve(project):
 def test_the_page_shows_everything(project):
     source = html.build(project / "notebooks").read_text(encoding="utf-8")
     text = " ".join(Page(source).words)
-    for artefact in artefacts.ARTEFACTS:
+    for artefact in papers.ARTEFACTS:
         assert artefact.caption in text
-    for claim in claims.CLAIMS:
+    for claim in papers.CLAIMS:
         assert claim.text in text
     assert "60.0 [59.0, 61.0]" in text
     assert "-3.6 lower" in text  # CAVIAR: 63.6 published

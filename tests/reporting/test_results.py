@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +69,10 @@ def test_other_seeds_and_artefacts_stay_and_same_keys_are_replaced():
 def test_the_file_does_not_depend_on_the_order_of_writing(folder):
     rows = [row(setting=f"r={rate}", seed=seed) for rate in (10, 2, 8) for seed in (1, 0)]
     first = results.write(rows, "demo", "synth", "lrar", RUN).read_bytes()
+    written = set()
     for one in reversed(rows):
-        again = results.write([one], "smoke", "synth", "lrar", RUN)
+        again = results.write([one], "smoke", "synth", "lrar", RUN, written)
+        written |= results.groups([one], "synth")
     assert again.read_bytes() == first.replace(b",demo,", b",smoke,")
     assert list(results.read("demo", "synth", "lrar").setting.unique()) == ["r=2", "r=8", "r=10"]
 
@@ -95,22 +96,94 @@ def test_a_method_measured_again_leaves_the_run_of_the_others(folder):
     results.write(rows, "demo", "synth", "lrar", RUN | {"seconds": 1})
     results.write([row(method="A")], "demo", "synth", "lrar", RUN | {"seconds": 2})
     run = results.read_run("demo", "synth", "lrar")
-    assert run["covers"] == [["Table II", "A", 0]]
+    assert run["covers"] == [["Table II", "synth", "A", 0]]
     assert [(one["seconds"], one["covers"]) for one in run["earlier"]] == [
-        (1, [["Table II", "B", 0], ["Table II", "C", 0]])
+        (1, [["Table II", "synth", "B", 0], ["Table II", "synth", "C", 0]])
     ]
     results.write([row(method="B")], "demo", "synth", "lrar", RUN | {"seconds": 3})
     results.write([row(method="C")], "demo", "synth", "lrar", RUN | {"seconds": 4})
     assert [one["seconds"] for one in results.read_run("demo", "synth", "lrar")["earlier"]] == [2, 3]
 
 
-def test_a_run_json_that_covers_artefacts_and_seeds_only_can_be_followed(folder):
-    path = results.write([row(), row(seed=1)], "demo", "synth", "lrar", RUN | {"seconds": 1}).with_name("lrar.run.json")
-    old = json.loads(path.read_text()) | {"covers": [["Table II", 0], ["Table II", 1]]}
-    path.write_text(json.dumps(old))
+@pytest.mark.parametrize(
+    "covers",
+    [[["Table II", 0], ["Table II", 1]], [["Table II", "mask + val", 0], ["Table II", "mask + val", 1]]],
+)
+def test_a_run_json_of_before_the_data_set_was_recorded_can_be_followed(folder, covers):
+    rows = [row(), row(seed=1), row(seed=1, dataset="CAVIAR")]
+    path = results.write(rows, "demo", "synth", "lrar", RUN | {"seconds": 1}).with_name("lrar.run.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"covers": covers}))
     assert results.read_run("demo", "synth", "lrar")["complete"]
-    results.write([row()], "demo", "synth", "lrar", RUN)
-    assert [one["covers"] for one in results.read_run("demo", "synth", "lrar")["earlier"]] == [[["Table II", 1]]]
+    results.write([row(), row(seed=1)], "demo", "synth", "lrar", RUN)
+    (earlier,) = results.read_run("demo", "synth", "lrar")["earlier"]
+    assert earlier["covers"] == [["Table II", "CAVIAR", "mask + val", 1]]
+
+
+def test_the_committed_runs_can_be_followed(folder):
+    """Every row that is committed has a run, and keeps it when another group is written."""
+    for path in sorted((results.project_root() / "results" / "demo").glob("*/*.csv")):
+        run = path.with_suffix(".run.json")
+        copy = folder / path.parts[-3] / path.parts[-2]
+        copy.mkdir(parents=True, exist_ok=True)
+        for file in (path, run):
+            (copy / file.name).write_bytes(file.read_bytes())
+        dataset, paper = path.parts[-2], path.stem
+        before = results.read("demo", dataset, paper)
+        results.write([row(artefact="new")], "demo", dataset, paper, RUN)
+        found = [tuple(c) for one in results.read_run("demo", dataset, paper)["earlier"] for c in one["covers"]]
+        assert len(results.read("demo", dataset, paper)) == len(before) + 1
+        assert set(found) == results.groups(before)
+
+
+def test_a_group_that_is_written_again_keeps_nothing_of_an_earlier_run():
+    rows = [row(), row(metric="lpips_squeeze", value=0.3, low=None, high=None), row(setting="unseen r = 8")]
+    others = [row(seed=1), row(method="w/o mask"), row(artefact="Table IV"), row(dataset="CAVIAR")]
+    results.write([*rows, *others], "demo", "synth", "lrar", RUN | {"seconds": 1})
+    results.write([row(value=61)], "demo", "synth", "lrar", RUN | {"seconds": 2})
+    found = results.read("demo", "synth", "lrar")
+    assert list(zip(found.artefact, found.dataset, found.method, found.seed, found.value, strict=True)) == [
+        ("Table II", "CAVIAR", "mask + val", 0, 63.6),
+        ("Table II", "synth", "mask + val", 0, 61.0),
+        ("Table II", "synth", "mask + val", 1, 63.6),
+        ("Table II", "synth", "w/o mask", 0, 63.6),
+        ("Table IV", "synth", "mask + val", 0, 63.6),
+    ]
+    assert set(found.setting) == {""}
+    assert set(found.metric) == {"rank1"}
+    (earlier,) = results.read_run("demo", "synth", "lrar")["earlier"]
+    assert (earlier["seconds"], len(earlier["covers"])) == (1, 4)
+
+
+def test_two_writes_of_one_run_to_a_group_add_up():
+    results.write([row(metric="rank5")], "demo", "synth", "lrar", RUN | {"seconds": 1})
+    written = set()
+    for rows in ([row()], [row(metric="rank10", value=70, low=None, high=None)], [row(value=64)]):
+        results.write(rows, "demo", "synth", "lrar", RUN | {"seconds": 2}, written)
+        written |= results.groups(rows, "synth")
+    assert written == {("Table II", "synth", "mask + val", 0)}
+    found = results.read("demo", "synth", "lrar")
+    assert list(zip(found.metric, found.value, strict=True)) == [("rank1", 64.0), ("rank10", 70.0)]
+    assert results.read_run("demo", "synth", "lrar")["earlier"] == []
+
+
+def test_two_data_sets_in_one_file_do_not_disturb_one_another():
+    results.write([row(), row(dataset="CAVIAR", value=61)], "demo", "synth", "lrar", RUN | {"seconds": 1})
+    results.write([row(dataset="CAVIAR", value=62)], "demo", "synth", "lrar", RUN | {"seconds": 2})
+    found = results.read("demo", "synth", "lrar")
+    assert list(zip(found.dataset, found.value, strict=True)) == [("CAVIAR", 62.0), ("synth", 63.6)]
+    run = results.read_run("demo", "synth", "lrar")
+    assert run["covers"] == [["Table II", "CAVIAR", "mask + val", 0]]
+    assert [one["covers"] for one in run["earlier"]] == [[["Table II", "synth", "mask + val", 0]]]
+
+
+def test_groups_of_rows():
+    rows = [row(), row(metric="rank5"), row(seed=None, dataset="CAVIAR")]
+    expected = {("Table II", "synth", "mask + val", 0), ("Table II", "CAVIAR", "mask + val", None)}
+    assert results.groups(rows, "synth") == expected
+    results.write(rows, "demo", "synth", "lrar", RUN)
+    assert results.groups(results.read("demo", "synth", "lrar")) == expected
+    with pytest.raises(ResultsError, match="names no data set"):
+        results.groups(rows)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +224,7 @@ def test_an_absent_value_may_be_written_as_empty():
 
 
 def test_unknown_profile_bad_names_and_missing_files():
-    with pytest.raises(ResultsError, match="Unknown profile 'tiny': expected one of smoke, demo, paper"):
+    with pytest.raises(ResultsError, match="unknown profile 'tiny': expected one of smoke, demo, paper"):
         results.write([row()], "tiny", "synth", "lrar", RUN)
     with pytest.raises(ResultsError, match="cannot name a data set"):
         results.write([row()], "demo", "../x", "lrar", RUN)
@@ -237,19 +310,6 @@ def test_merge_seeds_gives_the_t_interval_of_the_mean():
     assert merged.high[0] == pytest.approx(62 + half, abs=1e-4)
     alone = results.merge_seeds(rows[:1])
     assert (alone.low[0], alone.high[0]) == (0, 100)
-    with pytest.raises(ResultsError, match="at least two values"):
-        results.t_interval([1.0])
-
-
-def test_provenance_says_what_was_run_and_hides_folders():
-    run = results.provenance({"data_root": Path("/home/me/data"), "rates": (2, 3), "lr": np.float64(0.1)}, "f00", 12.34)
-    assert run["parameters"] == {"data_root": ".../data", "rates": [2, 3], "lr": 0.1}
-    assert run["versions"]["pandas"] == pd.__version__
-    assert run["hardware"]["gpu"] is None
-    assert run["hardware"]["cores"] >= 1
-    assert run["seconds"] == 12.3
-    assert datetime.strptime(run["time"], "%Y-%m-%dT%H:%M:%SZ").year >= 2024
-    json.dumps(run)
 
 
 def test_results_root_is_beside_pyproject_unless_named(monkeypatch, tmp_path):

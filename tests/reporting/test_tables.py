@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from reid_lib.reporting import artefacts, claims, results, tables
+from reid_lib.reporting import artefacts, claims, papers, results, tables
 
-ARTEFACT = artefacts.find("LRAR Table II")
+ARTEFACT = artefacts.find("LRAR Table II", papers.ARTEFACTS)
 PAPER = {"IDE + Verif": 60.0, "w/o mask": 66.0, "mask + val": 70.0}
 
 
@@ -137,12 +137,12 @@ def test_published_rows_of_another_network_line_up_by_their_role():
         ]
     ).assign(paper="vpfa", artefact="Table 4a", dataset="synth", setting="", profile="demo")
     rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
-    found = rank1(tables.compare(artefacts.find("VPFA Table 4a"), rows))
+    found = rank1(tables.compare(artefacts.find("VPFA Table 4a", papers.ARTEFACTS), rows))
     assert found.published["frozen model"] == 90.3
     assert found.published["frozen model + VPFA"] == 94.1
     assert found.measured["frozen model + VPFA"] == 24
     assert found.verdict["w/o residual"] == "not measured"
-    claim = next(c for c in claims.CLAIMS if c.paper == "vpfa" and c.text.startswith("VPFA improves the frozen"))
+    claim = next(c for c in papers.CLAIMS if c.paper == "vpfa" and c.text.startswith("VPFA improves the frozen"))
     assert claims.judge(claim, results.published()).verdict == "holds"
 
 
@@ -157,14 +157,14 @@ def test_a_published_number_without_a_data_set_stands_beside_the_measured_one():
     rows = pd.DataFrame({"method": ["VPFA"], "metric": ["inference_samples_per_second"], "value": [1000.0]})
     rows = rows.assign(paper="vpfa", artefact="Section 5.4", dataset="synth", setting="", profile="demo")
     rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
-    (line,) = tables.wide(tables.compare(artefacts.find("VPFA Section 5.4"), rows)).to_dict("records")
+    (line,) = tables.wide(tables.compare(artefacts.find("VPFA Section 5.4", papers.ARTEFACTS), rows)).to_dict("records")
     assert line["inference_samples_per_second published"] == "4,424,371"
     assert line["inference_samples_per_second measured"] == "1,000"
     assert line["parameters_million published"] == "24.1"
 
 
 def test_lpips_without_weights_is_not_available():
-    quality = artefacts.find("CAD-Net Table 2")
+    quality = artefacts.find("CAD-Net Table 2", papers.ARTEFACTS)
     seen = "seen r in {2,3,4}"
     rows = pd.DataFrame(
         [
