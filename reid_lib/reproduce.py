@@ -383,7 +383,7 @@ def _clean(text: str, root: Path) -> str:
 
 
 def _check_name(dataset: str) -> None:
-    from reid_lib.datasets import NAMES
+    from reid_lib.datasets.names import NAMES
 
     if dataset not in NAMES:
         raise ValueError(f"unknown data set {dataset!r}{_near(dataset, NAMES)}; known are {', '.join(NAMES)}")
