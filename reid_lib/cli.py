@@ -232,8 +232,7 @@ class Train:
 
     def run(self) -> int:
         from reid_lib.devices import processes
-        from reid_lib.notebook import start
-        from reid_lib.reproduce import profile_variable
+        from reid_lib.session import profile_variable, start
 
         config, train = self._method()
         with profile_variable(self.profile):
