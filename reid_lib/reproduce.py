@@ -2,29 +2,27 @@
 
 Every notebook runs in the project's root folder, in a kernel of the interpreter that runs this module, and
 counts as done when papermill raised no error AND the notebook wrote its ``<name>.run.json``, which
-`notebook.Run.finish` does last. A killed kernel leaves a notebook that looks executed; it leaves no run.json.
+`Session.finish` does last. A killed kernel leaves a notebook that looks executed; it leaves no run.json.
 """
 
 import ast
-import contextlib
-import copy
-import difflib
-import hashlib
 import json
-import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 
+from reid_lib import writeback
+from reid_lib.datasets import LOADERS, names
+from reid_lib.digest import code_digest, digest, file_digest, imports, plain, source_digest
+from reid_lib.files import write_text
 from reid_lib.reporting import artefacts, results
-
-# Files of reid_lib that no notebook imports: changing them changes no result.
-_NOT_INPUTS = ("__main__.py", "benchmarks.py", "cli.py", "reproduce.py")
+from reid_lib.reporting.papers import ARTEFACTS
+from reid_lib.session import profile_variable
 
 
 class NotebookFailed(RuntimeError):
@@ -70,7 +68,7 @@ def reproduce(
         say: takes each line of progress.
 
     Raises:
-        ValueError: an unknown data set, notebook, artefact or parameter, or write_back not allowed.
+        ValueError: no notebook, an unknown data set, notebook, artefact or parameter, or write_back not allowed.
         ResultsError: an unknown profile, or a results folder that cannot be written.
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; earlier ones stay done.
     """
@@ -79,40 +77,28 @@ def reproduce(
     wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
     if seeds is not None:
         wanted["seeds"] = list(seeds)
-    chosen = select(notebooks(root), only)
+    chosen = select(artefacts.numbered_notebooks(root), only)
     changed = {path.stem: changed_parameters(path, wanted) for path in chosen}  # refuse before anything runs
     if write_back:
-        _check_write_back(dataset, changed)
+        writeback.check(dataset, changed)
     results.check_writable(folder)
 
     ran = []
     for number, path in enumerate(chosen, start=1):
         prefix = f"[{number}/{len(chosen)}] {path.stem}"
-        digest = inputs_digest(root, path, wanted)
-        if not force and _stamp(folder, path.stem).get("digest") == digest:
+        inputs = inputs_digest(root, path, wanted)
+        if not force and _stamp(folder, path.stem).get("digest") == inputs:
             say(f"{prefix}: up to date")
         else:
             say(f"{prefix}: running ({profile}, {dataset})")
             seconds = _run(root, path, folder, changed[path.stem], profile)
-            _write_stamp(folder, path.stem, digest, wanted, seconds)
+            _write_stamp(folder, path.stem, inputs, wanted, seconds)
             ran.append(path.stem)
             say(f"{prefix}: done in {seconds:.0f} s")
         if write_back:
-            _write_back(root, path, folder / path.name)
+            writeback.write(root, path, folder / path.name)
             say(f"{prefix}: outputs written into notebooks/{path.name}")
     return ran
-
-
-def notebooks(root: Path) -> list[Path]:
-    """Return the numbered notebooks of a project, in order.
-
-    Raises:
-        ValueError: there is none.
-    """
-    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    if not found:
-        raise ValueError(f"no numbered notebook in {root / 'notebooks'}: run this from the project's folder")
-    return found
 
 
 def select(paths: Sequence[Path], only: str) -> list[Path]:
@@ -127,12 +113,12 @@ def select(paths: Sequence[Path], only: str) -> list[Path]:
     chosen = [path for path in paths if wanted in (path.stem, path.stem[:2], path.stem[3:])]
     if chosen:
         return chosen
-    near = _near(wanted, [path.stem for path in paths] + [path.stem[3:] for path in paths])
     try:
-        artefact = artefacts.find(only)
+        artefact = artefacts.find(only, ARTEFACTS)
     except artefacts.ArtefactError as error:
-        names = ", ".join(path.stem for path in paths)
-        raise ValueError(f"no notebook is called {only!r}{near}, they are {names}. {error}") from None
+        near = names.nearest(wanted, [name for path in paths for name in (path.stem, path.stem[3:])])
+        known = ", ".join(path.stem for path in paths)
+        raise ValueError(f"no notebook is called {only!r}{near}, they are {known}. {error}") from None
     if not artefact.notebook:
         raise ValueError(f"{artefact.title} is not reproduced: {artefact.reason}")
     chosen = [path for path in paths if path.stem == artefact.notebook]
@@ -153,24 +139,44 @@ def changed_parameters(path: Path, wanted: Mapping[str, object]) -> dict[str, ob
     for name in wanted:
         if name not in known:
             raise ValueError(
-                f"notebook {path.stem} has no parameter {name!r}{_near(name, list(known))}; "
+                f"notebook {path.stem} has no parameter {name!r}{names.nearest(name, known)}; "
                 f"it has {', '.join(known) or 'none'}"
             )
-    return {name: value for name, value in wanted.items() if _plain(value) != _plain(known[name])}
+    return {name: value for name, value in wanted.items() if plain(value) != plain(known[name])}
 
 
 def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> str:
-    """Return a digest of what a run depends on: code cells, reid_lib's modules, published.csv, parameters."""
-    digest = hashlib.sha256(json.dumps(_plain(dict(parameters)), sort_keys=True).encode())
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            digest.update(b"\0cell\0" + cell.source.encode())
-    package = Path(__file__).parent
-    modules = [file for file in package.rglob("*.py") if str(file.relative_to(package)) not in _NOT_INPUTS]
-    for file in [*sorted(modules), root / "results" / "published.csv"]:
-        if file.is_file():
-            digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
+    """Return a digest of what a run depends on: parameters, published.csv, and the code that its cells reach.
+
+    Docstrings and comments do not count. `datasets.load` reaches every loader; of these count those whose data set the
+    parameters name, and those that a cell imports itself.
+    """
+    cells = _python_cells(path)
+    loaders = {name: loader.__module__ for name, loader in LOADERS.items()}
+    rooms = {_room(module) for module in loaders.values()}
+    text = json.dumps(plain(parameters))
+    own = {module for name, module in loaders.items() if f'"{name}"' in text}
+    own |= {module for cell in cells for module in imports(cell) if _room(module) in rooms}
+    published = root / "results" / "published.csv"
+    return digest(
+        parameters,
+        source_digest(cells, skip=sorted(rooms)),
+        [code_digest(module) for module in sorted(own)],
+        file_digest(published) if published.is_file() else None,
+    )
+
+
+def _python_cells(path: Path) -> list[str]:
+    """Return a notebook's code as Python: a magic becomes the call that it stands for."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return [TransformerManager().transform_cell(cell) for cell in cells]
+
+
+def _room(module: str) -> str:
+    """Return reid_lib.datasets.synth for reid_lib.datasets.synth.sets."""
+    return ".".join(module.split(".")[:3])
 
 
 def states(root: Path, profile: str, dataset: str) -> list[State]:
@@ -181,9 +187,9 @@ def states(root: Path, profile: str, dataset: str) -> list[State]:
         ResultsError: an unknown profile.
     """
     folder = results.folder(profile, dataset) / "notebooks"
-    _check_name(dataset)
+    names.check(dataset)
     found = []
-    for path in notebooks(root):
+    for path in artefacts.numbered_notebooks(root):
         stamp = _stamp(folder, path.stem)
         if not stamp:
             found.append(State(path.stem, "missing"))
@@ -213,7 +219,7 @@ def _run(root: Path, path: Path, folder: Path, parameters: dict[str, object], pr
             papermill.execute_notebook(
                 str(path),
                 str(executed),
-                parameters=_plain(parameters),  # it would inject a tuple as text
+                parameters=plain(parameters),  # it would inject a tuple as text
                 kernel_name="python3",
                 cwd=str(root),
                 progress_bar=sys.stderr.isatty(),
@@ -256,20 +262,6 @@ def _kernel_manager_class() -> type:
     return OwnKernel
 
 
-@contextlib.contextmanager
-def profile_variable(profile: str) -> Iterator[None]:
-    """Set REID_LIB_PROFILE, which wins over the parameter cell: a value left in the shell changes nothing."""
-    before = os.environ.get("REID_LIB_PROFILE")
-    os.environ["REID_LIB_PROFILE"] = profile
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["REID_LIB_PROFILE"]
-        else:
-            os.environ["REID_LIB_PROFILE"] = before
-
-
 def _failure(path: Path, error) -> str:
     """Say which notebook and cell failed, with the cell's first lines and the traceback, without colours."""
     injected = _position(path, error.source)
@@ -301,122 +293,6 @@ def _status(cell: nbformat.NotebookNode) -> str | None:
     return cell.metadata.get("papermill", {}).get("status")
 
 
-# --- write-back ---
-
-
-def transplant(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
-    """Return ``notebook`` with the outputs of its ``executed`` copy, so that equal runs give equal files.
-
-    The source, the tags and the cells' ids stay as they are; papermill's cell of injected parameters, its
-    metadata and the cells' times do not come over. Execution counts are 1, 2, ... over the code
-    cells that are not empty.
-
-    Raises:
-        ValueError: the code cells of the two differ.
-    """
-    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
-    cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    result = copy.deepcopy(notebook)
-    own = [cell for cell in result.cells if cell.cell_type == "code"]
-    if [cell.source for cell in own] != [cell.source for cell in cells]:
-        raise ValueError("the notebook's code has changed since it was run: run it again before writing outputs back")
-    count = 0
-    for cell, done in zip(own, cells, strict=True):
-        empty = not cell.source.strip()
-        count += not empty
-        cell.execution_count = None if empty else count
-        cell.outputs = _normalised_outputs(done.outputs, cell.execution_count, root)
-    for cell in result.cells:
-        cell.metadata = {key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata}
-    result.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    return nbformat.from_dict(result)
-
-
-def _normalised_outputs(outputs: list, count: int | None, root: Path) -> list:
-    kept: list = []
-    for output in copy.deepcopy(outputs):
-        if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
-            continue  # a progress bar; its state is not in the file
-        if output.output_type == "stream":
-            output.text = _clean(_without_progress(output.text), root)
-            if not output.text.strip():
-                continue
-            if kept and kept[-1].output_type == "stream" and kept[-1].name == output.name:
-                kept[-1].text += output.text
-                continue
-        for mime, content in output.get("data", {}).items():
-            if mime.startswith("text/") or mime == "image/svg+xml":
-                output.data[mime] = _clean(content, root)
-        if output.output_type == "execute_result":
-            output.execution_count = count
-        kept.append(output)
-    return kept
-
-
-def _without_progress(text: str) -> str:
-    """Drop the lines of progress bars, and what a carriage return has overwritten."""
-    kept = []
-    for line in text.split("\n"):
-        last = line.rsplit("\r", 1)[-1]
-        overwritten = "\r" in line and not last.strip()
-        if not overwritten and not re.search(r"\d+%\|.*\||(^| )\d+it \[", last):
-            kept.append(last)
-    return "\n".join(kept)
-
-
-def _clean(text: str, root: Path) -> str:
-    """Replace what differs from machine to machine or run to run: folders, addresses, generated ids."""
-    text = re.sub(r"\S*ipykernel_\d+/\d+\.py", "cell", text)
-    for folder, short in (
-        (root.resolve(), "."),
-        (Path(sys.prefix).resolve(), "<python>"),
-        (Path.home(), "~"),
-    ):
-        if str(folder) != "/":
-            text = text.replace(str(folder), short)
-    text = re.sub(r"\b0x[0-9a-f]{6,}", "0x...", text)
-    ids = {name: f"T_{i}" for i, name in enumerate(dict.fromkeys(re.findall(r"T_[0-9a-f]{5}(?=[_\" ])", text)))}
-    return re.sub(r"T_[0-9a-f]{5}(?=[_\" ])", lambda match: ids[match.group()], text)
-
-
-def _check_name(dataset: str) -> None:
-    from reid_lib.datasets import NAMES
-
-    if dataset not in NAMES:
-        raise ValueError(f"unknown data set {dataset!r}{_near(dataset, NAMES)}; known are {', '.join(NAMES)}")
-
-
-def _check_data(dataset: str, data_root: str) -> None:
-    _check_name(dataset)
-    if not dataset.startswith("synth") and not Path(data_root or "/nowhere").expanduser().is_dir():
-        raise ValueError(
-            f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
-            "DATA.md says where to get it"
-        )
-
-
-def _check_write_back(dataset: str, changed: Mapping[str, Mapping[str, object]]) -> None:
-    if not dataset.startswith("synth"):
-        raise ValueError(
-            f"outputs measured on {dataset} are not written into notebooks/: they may show real people; "
-            "the executed copies are under results/"
-        )
-    for name, parameters in changed.items():
-        if parameters:
-            raise ValueError(
-                f"notebooks/ holds outputs of the notebooks' own parameters, but {', '.join(parameters)} "
-                f"would differ in {name}: leave them out or leave --write-back out"
-            )
-
-
-def _write_back(root: Path, path: Path, executed: Path) -> None:
-    result = transplant(nbformat.read(path, as_version=4), nbformat.read(executed, as_version=4), root)
-    _write_text(path, nbformat.writes(result) + "\n")
-
-
 # --- stamps ---
 
 
@@ -439,30 +315,27 @@ def _stamp(folder: Path, name: str) -> dict:
     return stamp if complete and all(file.is_file() for file in files) else {}
 
 
-def _write_stamp(folder: Path, name: str, digest: str, parameters: Mapping[str, object], seconds: float) -> None:
+def _write_stamp(folder: Path, name: str, inputs: str, parameters: Mapping[str, object], seconds: float) -> None:
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     stamp = {
-        "digest": digest,
-        "parameters": _plain(dict(parameters)),
+        "digest": inputs,
+        "parameters": plain(parameters),
         "finished": finished,
         "seconds": round(seconds, 1),
     }
-    _write_text(_stamp_path(folder, name), json.dumps(stamp, indent=1) + "\n")
+    write_text(_stamp_path(folder, name), json.dumps(stamp, indent=1) + "\n")
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Write atomically: a run killed here leaves the old file."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+# --- parameters ---
 
 
-# --- names ---
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+def _check_data(dataset: str, data_root: str) -> None:
+    names.check(dataset)
+    if not names.is_synthetic(dataset) and not Path(data_root or "/nowhere").expanduser().is_dir():
+        raise ValueError(
+            f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
+            "DATA.md says where to get it"
+        )
 
 
 def _literal(text: str) -> object:
@@ -471,11 +344,6 @@ def _literal(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _plain(value: object) -> object:
-    """Return ``value`` as JSON knows it: a tuple equals the list that papermill injects for it."""
-    return json.loads(json.dumps(value))
 
 
 def _absolute(data_root: str) -> str:

@@ -5,20 +5,25 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import nbformat
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from reid_lib import cli, datasets, notebook
+from reid_lib import cli, datasets, reporting, session
+from reid_lib.cli import project
+from reid_lib.cli.data import assignments
 from reid_lib.datasets.resolution import degrade
 from reid_lib.devices import pick_device
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.reporting import results
+from reid_lib.reporting.artefacts import numbered_notebooks
 from reid_lib.training import baseline
+from reid_lib.training.methods import METHODS
 from reid_lib.training.run import initialise
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +41,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def small_synth(monkeypatch: pytest.MonkeyPatch) -> datasets.ReIDDataset:
     small = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=(64, 32))
-    monkeypatch.setattr(cli, "_load", lambda name, root, layout, options: small)
+    monkeypatch.setattr(datasets, "load", lambda name, root=None, **options: small)
     return small
 
 
@@ -121,7 +126,7 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         ),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--split", "1"], "add --part train or --part test"),
         (["features", "synth", "--weights", "none", "-o", "x.npz"], "'none' is a random network"),
-        (["train", "lrr"], "method must be one of baseline, cadnet, lrar"),
+        (["train", "lrr"], "method must be one of baseline, cadnet, cyclegan, lrar"),
         (["train", "lrar", "--profile", "quick"], "smoke, demo, paper"),
         (["train", "lrar", "--dataset", "viperr", "--profile", "smoke"], "unknown data set 'viperr'"),
         (["train", "lrar", "--set", "epoch=3"], "lrar has no setting 'epoch', it has network, width,"),
@@ -285,119 +290,61 @@ def test_status_lists_results(capsys: pytest.CaptureFixture, monkeypatch: pytest
     assert "2026-01-02T03:04:05Z" in shown
 
 
-def _project(folder: Path, monkeypatch: pytest.MonkeyPatch, executed: bool = True) -> None:
-    """A checkout with one notebook, the published numbers and the notebook's run.json."""
-    import nbformat
-
-    cell = nbformat.v4.new_code_cell("1", execution_count=1 if executed else None)
+def _project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout with one notebook."""
+    cell = nbformat.v4.new_code_cell("1", execution_count=1)
     (folder / "notebooks").mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "notebooks" / "00_start_here.ipynb")
-    (folder / "results" / "demo" / "synth").mkdir(parents=True)
-    (folder / "results" / "demo" / "synth" / "00_start_here.run.json").write_text("{}")
-    (folder / "results" / "published.csv").write_bytes((ROOT / "results" / "published.csv").read_bytes())
-    monkeypatch.setattr(cli, "_root", lambda: folder)
-    monkeypatch.setattr("reid_lib.reporting.artefacts.problems", lambda notebooks: [])
+    monkeypatch.setattr(project, "project_root", lambda: folder)
 
 
-def test_verify_is_content_with_whole_results(
+def _stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> None:
+    """Put a module with these members in the place of reporting's."""
+    module = types.SimpleNamespace(**members)
+    monkeypatch.setitem(sys.modules, f"reid_lib.reporting.{name}", module)
+    monkeypatch.setattr(reporting, name, module, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("problems", "code", "lines"),
+    [
+        ([], 0, ["all is well: 1 result files with 3 rows, 1 notebooks"]),
+        (["one thing", "another"], 1, ["one thing", "another", "2 problems"]),
+    ],
+)
+def test_verify_says_what_was_found(
+    problems: list[str], code: int, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def verify(root: Path) -> tuple[list[str], str]:
+        assert root == ROOT
+        return problems, "1 result files with 3 rows, 1 notebooks"
+
+    _stand_in(monkeypatch, "verify", verify=verify)
+    assert cli.main(["verify"]) == code
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_readme_rebuilds_the_files_that_are_there(
     folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    _project(folders, monkeypatch)
-    _save_rows()
-    assert cli.main(["verify"]) == 0
-    assert capsys.readouterr().out == "all is well: 1 result files with 3 rows, 1 notebooks\n"
-
-
-def test_verify_names_what_is_wrong(
-    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    _project(folders, monkeypatch, executed=False)
-    path = _save_rows()
-    path.write_text(path.read_text().replace("80.5", "90.5"))
-    _save_rows(dataset="synth-caviar").with_name("baselines.run.json").unlink()
-    (folders / "results" / "published.csv").write_text("paper\n")
-    (folders / "results" / "demo" / "synth" / "00_start_here.run.json").unlink()
-    assert cli.main(["verify"]) == 1
-    shown = capsys.readouterr().out
-    assert "published.csv differs from the papers' transcribed numbers" in shown
-    assert "demo/synth/baselines" in shown
-    assert "demo/synth-caviar/baselines" in shown
-    assert "00_start_here.ipynb has code cells that were not run" in shown
-    assert "00_start_here.run.json is missing" in shown
-
-
-def test_the_published_numbers_are_the_transcribed_ones() -> None:
-    assert cli._sha256(ROOT / "results" / "published.csv") == cli.PUBLISHED_SHA256
-    assert len(pd.read_csv(ROOT / "results" / "published.csv")) == 1222
-
-
-def test_the_readme_table_comes_from_the_results() -> None:
-    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
-    gains = "".join(f"<!-- {name}: begin --><!-- {name}: end -->" for name in cli.README_TABLES[1:]) + "\n"
-    text = f"{gains}before\n{begin}\nold\n{end}\nafter\n"
-    assert cli.readme_with_results(text).count("No results are committed yet.") == 4
-    _save_rows()
-    new = cli.readme_with_results(text)
-    assert new[new.index("before") :].splitlines() == [
-        "before",
-        begin,
-        "| Data set | Method | HR | r=2 |",
-        "| --- | --- | --- | --- |",
-        "| synth | HR + LR | 79.0 [77.8, 80.2] |  |",
-        "| synth | HR only | 80.5 [79.2, 81.8] | 60.0 [58.8, 61.2] |",
-        end,
-        "after",
+    monkeypatch.setattr(project, "project_root", lambda: folders)
+    _stand_in(monkeypatch, "readme", FILES=("README.md", "docs/results.md", "absent.md"), rebuilt=str.upper)
+    (folders / "docs").mkdir()
+    (folders / "README.md").write_text("OLD\n")
+    (folders / "docs" / "results.md").write_text("new\n")
+    assert cli.main(["readme", "--check"]) == 1
+    assert (folders / "docs" / "results.md").read_text() == "new\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "README.md is up to date",
+        "results.md is out of date: run `reid-lib readme`",
     ]
-    assert cli.readme_with_results(new) == new
-    far = {
-        "artefact": "Baselines",
-        "dataset": "CAVIAR",
-        "method": "HR only",
-        "setting": "genuine LR",
-        "metric": "rank1",
-    }
-    results.write([far | {"value": 16}], "demo", "caviar", "baselines", RUN | {"data_note": "a copy"})
-    assert "\n\n| Data set | Method | genuine LR |\n" in cli.readme_with_results(text)
-    assert "| CAVIAR (a copy) | HR only | 16.0 |" in cli.readme_with_results(text)
-    for broken in ("no markers", text.replace(end, ""), text + begin):
-        with pytest.raises(ValueError, match="must hold the lines"):
-            cli.readme_with_results(broken)
-
-
-def test_the_readme_says_what_vpfa_adds() -> None:
-    row = {"artefact": "Forms and yardsticks", "dataset": "MLR-VIPeR", "seed": 0, "setting": "MLR {2,3,4}"}
-    rank1 = row | {"method": "OSNet", "metric": "rank1", "value": 24.64, "low": 23.0, "high": 26.0}
-    gain = row | {"method": "OSNet + VPFA", "metric": "rank1_gain", "value": -0.26, "low": -1.0, "high": 0.5}
-    shift = gain | {"method": "OSNet + mean shift", "value": 0.7, "low": 0.1, "high": 1.3}
-    other = rank1 | {"setting": "HR->HR", "value": 31.4, "low": 31.0, "high": 32.0}
-    results.write([rank1, gain, shift, other], "demo", "viper", "vpfa", RUN)
-    text = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in cli.README_TABLES)
-    line = "| MLR-VIPeR, MLR {2,3,4} | OSNet | 24.6 [23.0, 26.0] | -0.3 [-1.0, +0.5] |  | +0.7 [+0.1, +1.3] |  |"
-    assert line in cli.readme_with_results(text).splitlines()
-
-
-def test_the_readme_has_a_papers_variants_in_its_order() -> None:
-    row = {"artefact": "Table II", "dataset": "synth", "metric": "rank1", "setting": ""}
-    rows = [
-        row | {"method": "mask + val", "seed": 0, "value": 50.0},
-        row | {"method": "mask + val", "seed": 1, "value": 52.0},
-        row | {"method": "IDE + Verif", "seed": 0, "value": 48.0},
-        row | {"method": "IDE + Verif", "seed": 1, "value": 48.0},
-    ]
-    results.write(rows, "demo", "synth", "lrar", RUN)
-    text = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in cli.README_TABLES)
-    head, _, line = cli.readme_with_results(text).split("<!-- lrar: begin -->\n")[1].splitlines()[:3]
-    assert head == "| Data set | Trainings | IDE + Verif | mask + val |"
-    assert line.startswith("| synth | 2 | 48.0 [48.0, 48.0] | 51.0 [")
-
-
-def test_the_committed_readme_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("REID_LIB_RESULTS")
+    assert cli.main(["readme"]) == 0
+    assert (folders / "docs" / "results.md").read_text() == "NEW\n"
     assert cli.main(["readme", "--check"]) == 0
 
 
 def test_parameters_are_literals_or_text() -> None:
-    found = cli._assignments(["rate=1e-3", "rates=(2, 3)", "name=bicubic", "on=True"])
+    found = assignments(["rate=1e-3", "rates=(2, 3)", "name=bicubic", "on=True"])
     assert found == {"rate": 1e-3, "rates": (2, 3), "name": "bicubic", "on": True}
 
 
@@ -406,13 +353,13 @@ def test_only_parameters_that_name_files_become_paths(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", str(folders))
     for name in ("detected", "w.pth"):
         (folders / name).touch()
-    assert cli._assignments(["boxes=detected", "weights=w.pth", "start_weights=~/w.pth", "partition=detected"]) == {
+    assert assignments(["boxes=detected", "weights=w.pth", "start_weights=~/w.pth", "partition=detected"]) == {
         "boxes": "detected",
         "weights": str(folders / "w.pth"),
         "start_weights": str(folders / "w.pth"),
         "partition": str(folders / "detected"),
     }
-    assert cli._assignments(["weights=imagenet", "start_weights=~/absent.pth"]) == {
+    assert assignments(["weights=imagenet", "start_weights=~/absent.pth"]) == {
         "weights": "imagenet",
         "start_weights": "~/absent.pth",
     }
@@ -425,7 +372,7 @@ def test_the_example_of_one_artefact_names_a_notebook_that_exists() -> None:
     named = [name for text in examples for name in re.findall(r'--only "([^"]+)"', text)]
     assert len(named) == 2
     for name in named:
-        assert reproduce.select(reproduce.notebooks(ROOT), name)
+        assert reproduce.select(numbered_notebooks(ROOT), name)
 
 
 def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -478,7 +425,7 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
     assert os.environ["REID_LIB_PROFILE"] == "demo"  # left as it was
 
     monkeypatch.delenv("REID_LIB_PROFILE")
-    run = notebook.start("02_x", profile="smoke", dataset="synth", data_options={"identities": 12}, seeds=(3, 4))
+    run = session.start("02_x", profile="smoke", dataset="synth", data_options={"identities": 12}, seeds=(3, 4))
     config = baseline.BaselineConfig.for_profile("smoke", epochs=1, margin=1.0)
     for seed in run.seeds:
         baseline.train(config, run.dataset, seed=seed, folder=run.folder / "checkpoints", device=run.device)
@@ -486,6 +433,7 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
 
 
 def test_every_method_that_can_be_trained_has_settings_for_each_profile() -> None:
-    for name, (for_profile, train) in cli._methods().items():
-        assert train.__module__ == f"reid_lib.training.{name}"
-        assert for_profile("smoke").epochs <= for_profile("demo").epochs < for_profile("paper").epochs
+    for name, method in METHODS.items():
+        assert method.train.__module__ == f"reid_lib.training.{name}"
+        smoke, demo, paper = (method.config.for_profile(profile).epochs for profile in ("smoke", "demo", "paper"))
+        assert smoke <= demo < paper

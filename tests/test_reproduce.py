@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from reid_lib import digest, writeback
 from reid_lib import reproduce as runner
+from reid_lib.reporting.artefacts import numbered_notebooks
 
 PARAMETERS = (
     'profile: str = "demo"  # smoke, demo or paper\n'
@@ -82,7 +85,7 @@ def test_a_run_stops_at_the_failing_cell_resumes_and_skips(project: Path, monkey
     _notebook(project, "01_second", "x = 2", _finish("01_second"))
     assert [state.state for state in runner.states(project, "demo", "synth")] == ["up to date", "stale"]
     with pytest.raises(ValueError, match="changed since it was run"):
-        runner._write_back(project, second, project / "results/demo/synth/notebooks/01_second.ipynb")
+        writeback.write(project, second, project / "results/demo/synth/notebooks/01_second.ipynb")
 
 
 @pytest.mark.parametrize("gone", ["00_first.run.json", "table.csv", "figure.png"])
@@ -119,12 +122,12 @@ def test_a_dead_kernel_is_a_failure(project: Path) -> None:
 
 @pytest.mark.parametrize("only", ["01_second", "01", "second", "01_second.ipynb"])
 def test_one_notebook_is_chosen_by_number_or_name(project: Path, only: str) -> None:
-    assert [path.stem for path in runner.select(runner.notebooks(project), only)] == ["01_second"]
+    assert [path.stem for path in runner.select(numbered_notebooks(project), only)] == ["01_second"]
 
 
 def test_one_notebook_is_chosen_by_artefact(project: Path) -> None:
     _notebook(project, "13_lrar", "1")
-    paths = runner.notebooks(project)
+    paths = numbered_notebooks(project)
     assert [path.stem for path in runner.select(paths, "LRAR Table II")] == ["13_lrar"]
     with pytest.raises(ValueError, match=r"INTACT Table 1 belongs to notebook 12_intact, which is not written yet"):
         runner.select(paths, "INTACT Table 1")
@@ -133,7 +136,7 @@ def test_one_notebook_is_chosen_by_artefact(project: Path) -> None:
 
 
 def test_an_unknown_notebook_gets_near_names(project: Path) -> None:
-    with pytest.raises(ValueError, match=r"no notebook is called '01_secnd' \(did you mean 01_second"):
+    with pytest.raises(ValueError, match=r"no notebook is called '01_secnd' \(did you mean '01_second'"):
         runner.reproduce(project, only="01_secnd")
 
 
@@ -142,11 +145,11 @@ def test_an_unknown_notebook_gets_near_names(project: Path) -> None:
     [
         (
             {"overrides": {"seed": 1}},
-            r"00_first has no parameter 'seed' \(did you mean seeds\?\); it has profile",
+            r"00_first has no parameter 'seed' \(did you mean 'seeds'\?\); it has profile",
         ),
         ({"profile": "quick"}, "smoke, demo, paper"),
         ({"dataset": "a/b"}, "a/b"),
-        ({"dataset": "synht"}, r"unknown data set 'synht' \(did you mean synth"),
+        ({"dataset": "synht"}, r"unknown data set 'synht' \(did you mean 'synth'"),
         ({"dataset": "viper"}, "name its folder with --data-root"),
         ({"dataset": "viper", "data_root": ".", "write_back": True}, "real people"),
         ({"seeds": [1], "write_back": True}, "seeds would differ in 00_first"),
@@ -167,7 +170,7 @@ def test_a_results_folder_that_cannot_be_written_is_refused(project: Path) -> No
 
 def test_a_folder_without_notebooks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no numbered notebook"):
-        runner.notebooks(tmp_path)
+        runner.reproduce(tmp_path)
 
 
 def test_only_parameters_that_differ_are_passed(project: Path) -> None:
@@ -194,94 +197,99 @@ def test_the_digest_follows_code_and_parameters_but_not_prose(project: Path) -> 
     nbformat.write(notebook, path)
     assert runner.inputs_digest(project, path, {"profile": "demo"}) == first
     assert runner.inputs_digest(project, path, {"profile": "smoke"}) != first
-    notebook.cells[2].source += "  # changed"
+    notebook.cells[2].source += "  # mended"
+    nbformat.write(notebook, path)
+    assert runner.inputs_digest(project, path, {"profile": "demo"}) == first
+    notebook.cells[2].source += "\nchanged = True"
     nbformat.write(notebook, path)
     assert runner.inputs_digest(project, path, {"profile": "demo"}) != first
 
 
-def _executed(root: Path) -> nbformat.NotebookNode:
-    """A copy as papermill leaves it, with everything that differs from run to run."""
-    html = '<style>#T_3fa9c_row0 { }</style><table id="T_3fa9c">'
-    outputs = [
-        new_output(
-            "stream",
-            name="stderr",
-            text="\r 10%|#    | 1/10 [00:01<00:09]\rEpoch 100%|#####| 10/10 [00:10]\n",
-        ),
-        new_output("stream", name="stdout", text="one\n"),
-        new_output("stream", name="stderr", text=f"{root}/reid_lib/x.py:3: UserWarning: odd\n"),
-        new_output("stream", name="stdout", text="two\n"),
-        new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%| |"}),
-        new_output("display_data", {"image/png": "aGVsbG8=", "text/plain": "<Figure at 0x7f12ab34cd56>"}),
-        new_output("execute_result", {"text/html": html, "text/plain": f"{Path.home()}/x"}, execution_count=7),
-    ]
-    notebook = new_notebook(
-        cells=[
-            new_markdown_cell("# A title"),
-            new_code_cell(PARAMETERS, execution_count=1, metadata={"papermill": {"duration": 0.1}}),
-            new_code_cell("seeds = [0]", execution_count=2, metadata={"tags": ["injected-parameters"]}),
-            new_code_cell("", execution_count=None),
-            new_code_cell("work()", execution_count=7, outputs=outputs),
-        ],
-        metadata={"papermill": {"duration": 1.5}, "widgets": {"state": {}}},
-    )
-    return notebook
+ROOT = Path(runner.__file__).parents[1]
 
 
-def test_outputs_written_back_are_the_same_for_equal_runs(tmp_path: Path) -> None:
-    own = new_notebook(
-        cells=[
-            new_markdown_cell("# A title, mended since"),
-            new_code_cell(PARAMETERS, metadata={"tags": ["parameters"], "collapsed": False}),
-            new_code_cell(""),
-            new_code_cell("work()", metadata={"tags": ["table:x"]}),
-        ]
-    )
-    result = runner.transplant(own, _executed(tmp_path), tmp_path)
-
-    nbformat.validate(result)
-    assert [cell.id for cell in result.cells] == [cell.id for cell in own.cells]
-    assert result.cells[0].source == "# A title, mended since"
-    assert [cell.execution_count for cell in result.cells[1:]] == [1, None, 2]
-    assert [dict(cell.metadata) for cell in result.cells[1:]] == [
-        {"tags": ["parameters"]},
-        {},
-        {"tags": ["table:x"]},
-    ]
-    assert result.metadata.keys() == {"kernelspec", "language_info"}
-    stdout, warning, more, figure, table = result.cells[3].outputs
-    assert (stdout.text, more.text) == ("one\n", "two\n")
-    assert warning.text == "./reid_lib/x.py:3: UserWarning: odd\n"
-    assert figure.data == {"image/png": "aGVsbG8=", "text/plain": "<Figure at 0x...>"}
-    assert table.data["text/html"] == '<style>#T_0_row0 { }</style><table id="T_0">'
-    assert table.data["text/plain"] == "~/x"
-    assert table.execution_count == 2
-    assert str(tmp_path) not in nbformat.writes(result)
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of reid_lib, whose files may be changed."""
+    copy = tmp_path / "reid_lib"
+    shutil.copytree(digest.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", copy)
+    return copy
 
 
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("\r  0%|   | 0/5\r100%|###| 5/5 [00:00]\n", ""),
-        ("\rembed: 40%|##  | 2/5\r          \rwarned\n", "warned\n"),
-        ("\r12it [00:01, 9it/s]\n", ""),
-        ("\r50%|#  |\r      \r\nrank1 is 40% | of all\n", "rank1 is 40% | of all\n"),
-        ("one\n\ntwo\n", "one\n\ntwo\n"),
-    ],
-)
-def test_progress_bars_are_dropped(text: str, left: str) -> None:
-    assert runner._without_progress(text).lstrip("\n") == left
+def _inputs(*only: str, dataset: str = "synth", **more: object) -> dict[str, str]:
+    parameters = {"profile": "demo", "dataset": dataset, **more}
+    paths = [path for path in numbered_notebooks(ROOT) if not only or path.stem in only]
+    return {path.stem: runner.inputs_digest(ROOT, path, parameters) for path in paths}
 
 
-def test_outputs_of_other_code_are_not_written_back(tmp_path: Path) -> None:
-    own = new_notebook(cells=[new_code_cell("something_else()")])
-    with pytest.raises(ValueError, match="changed since it was run"):
-        runner.transplant(own, _executed(tmp_path), tmp_path)
+def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if after[name] != before[name]}
+
+
+def _add(path: Path, text: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def _synth(package: Path) -> list[Path]:
+    rooms = package / "datasets"
+    return sorted(rooms.glob("synth/*.py")) or [rooms / "synth.py"]
+
+
+def test_code_that_decides_no_number_makes_no_notebook_stale(package: Path) -> None:
+    before = _inputs()
+    for path in (*_synth(package), package / "training" / "run.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith('"""')
+        path.write_text(text.replace('"""', '"""Mended. ', 1) + "\n\n# a comment\n", encoding="utf-8")
+    for unused in ("benchmarks.py", "reproduce.py", "writeback.py", "__main__.py"):
+        _add(package / unused, "\nchanged = True\n")
+    assert _changed(before, _inputs()) == set()
+
+
+def test_a_changed_line_makes_stale_what_reaches_it(package: Path) -> None:
+    first = _inputs()
+    _add(package / "training" / "lrar.py", "\nchanged = True\n")
+    second = _inputs()
+    named = {path.stem for path in numbered_notebooks(ROOT) if "import lrar" in path.read_text(encoding="utf-8")}
+    assert "13_lrar" in named
+    assert "11_cadnet" not in named
+    assert _changed(first, second) == named
+
+    _add(package / "evaluation" / "ranking.py", "\nchanged = True\n")
+    assert _changed(second, _inputs()) == set(first)  # every notebook evaluates
+
+
+def test_only_the_loader_of_the_runs_own_data_set_counts(package: Path) -> None:
+    def all_inputs() -> dict[str, str]:
+        elsewhere = {"elsewhere": {"viper": ["/data/VIPeR", {}]}}
+        runs = {name: {"dataset": name} for name in ("synth", "viper", "dukemtmc")} | {"elsewhere": elsewhere}
+        return {name: _inputs("13_lrar", **more)["13_lrar"] for name, more in runs.items()}
+
+    first = all_inputs()
+    _add(package / "datasets" / "viper.py", "\nchanged = True\n")
+    second = all_inputs()
+    assert _changed(first, second) == {"viper", "elsewhere"}
+    _add(package / "datasets" / "market1501.py", "\nchanged = True\n")  # dukemtmc reads with its functions
+    third = all_inputs()
+    assert _changed(second, third) == {"dukemtmc"}
+    drawing = _inputs("01_data_and_protocol", dataset="viper")  # imports synth itself, and draws people on any data
+    for path in _synth(package):
+        _add(path, "\nchanged = True\n")
+    assert _changed(third, all_inputs()) == {"synth", "elsewhere"}
+    assert _changed(drawing, _inputs("01_data_and_protocol", dataset="viper")) == set(drawing)
+
+
+def test_imports_beside_a_magic_count(project: Path, package: Path) -> None:
+    path = _notebook(project, "00_first", "%matplotlib inline\nfrom reid_lib import intervals")
+    before = runner.inputs_digest(project, path, {})
+    _add(package / "intervals.py", "\nchanged = True\n")
+    assert runner.inputs_digest(project, path, {}) != before
 
 
 @pytest.mark.parametrize(
     ("profile", "dataset", "message"),
-    [("demo", "synht", r"unknown data set 'synht' \(did you mean synth"), ("quick", "synth", "smoke, demo, paper")],
+    [("demo", "synht", r"unknown data set 'synht' \(did you mean 'synth'"), ("quick", "synth", "smoke, demo, paper")],
 )
 def test_states_of_an_unknown_data_set_or_profile_are_refused(
     project: Path, profile: str, dataset: str, message: str

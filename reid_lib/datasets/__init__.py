@@ -1,16 +1,15 @@
 """Data sets: one checked table of images per set, and `load`, which finds them by name.
 
-`records` holds the table and its checks, one module per benchmark reads it in its official layout, `synth`
-draws the built-in sets, `image_store` decodes a set once; `resolution`, `mlr` and `sampling` make low
-resolution, trials and batches.
+`records` holds the table and its checks, `names` says what a name means, one module per benchmark reads it in its
+official layout, `synth` draws the built-in sets, `image_store` decodes a set once; `resolution`, `mlr` and `sampling`
+make low resolution, trials and batches.
 """
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 
-from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, synth, viper
+from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, synth, viper
 from reid_lib.datasets.records import DatasetError, ReIDDataset
 
 LOADERS: dict[str, Callable[..., ReIDDataset]] = {
@@ -24,15 +23,13 @@ LOADERS: dict[str, Callable[..., ReIDDataset]] = {
     "synth-caviar": synth.synth_caviar,
     "synth-thermal": synth.synth_thermal,
 }
-NAMES = tuple(LOADERS)
-"""Every name that `load` takes."""
 
 
 def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDataset:
     """Load a data set by name.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `names.NAMES`.
         root: the folder of a benchmark; the synthetic sets are drawn and take none.
         **options: options of the set's own loader, for example ``partition`` of VIPeR or ``identities`` of
             synth.
@@ -40,15 +37,11 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
     Raises:
         DatasetError: the name or an option is unknown, or the set is not what it should be.
     """
-    if name not in LOADERS:
-        raise DatasetError(f"unknown data set {name!r}{_nearest(name, NAMES)}; known are {', '.join(NAMES)}")
+    names.check(name, DatasetError)
     known = [option for option in inspect.signature(LOADERS[name]).parameters if option != "root"]
     for option in options:
         if option not in known:
-            raise DatasetError(f"{name} has no option {option!r}{_nearest(option, known)}; it has {', '.join(known)}")
+            raise DatasetError(
+                f"{name} has no option {option!r}{names.nearest(option, known)}; it has {', '.join(known)}"
+            )
     return LOADERS[name](root=root, **options)
-
-
-def _nearest(word: object, known: list[str] | tuple[str, ...]) -> str:
-    near = get_close_matches(str(word), known, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,6 +1,7 @@
 import pytest
 
-from reid_lib.datasets import NAMES, load
+from reid_lib.datasets import load
+from reid_lib.datasets.names import NAMES
 from reid_lib.datasets.records import DatasetError
 
 

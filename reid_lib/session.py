@@ -1,4 +1,4 @@
-"""What the set-up cell of every notebook calls: check the parameters, load the data, say what numbers mean.
+"""What a notebook or a command opens: check the parameters, load the data, say what numbers mean, keep results.
 
 run = start("02_metrics_and_baselines", profile=profile, dataset=dataset, data_root=data_root, seeds=seeds)
 run.banner()
@@ -15,7 +15,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +25,13 @@ import pandas as pd
 import torch
 
 from reid_lib import datasets
+from reid_lib.datasets import names
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.devices import pick_device
 from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings
-from reid_lib.reporting import figures, results
+from reid_lib.files import write_text
+from reid_lib.reporting import figures, provenance, results
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -43,14 +46,6 @@ SYNTH_OPTIONS = {
     "paper": {"size": (256, 128)},
 }
 
-_PUBLISHED_NAMES = {
-    "viper": "MLR-VIPeR",
-    "caviar": "CAVIAR",
-    "cuhk03": "MLR-CUHK03",
-    "market1501": "MLR-Market-1501",
-    "dukemtmc": "MLR-DukeMTMC-reID",
-}
-
 _MEANING = {
     "smoke": "A smoke run: everything is computed, on so little data that the numbers mean nothing.",
     "demo": "A demo run: small networks, few epochs. Compare its methods with one another, not with a paper.",
@@ -58,15 +53,9 @@ _MEANING = {
 }
 
 
-def _code_at_start() -> dict[str, object]:
-    """The commit whose code was imported; the working tree may move on while a notebook runs."""
-    record = results.provenance({}, "", 0)
-    return {name: record[name] for name in ("commit", "dirty")}
-
-
 @dataclass(eq=False)
-class Run:
-    """One notebook's run: what it works on, and where its results go.
+class Session:
+    """One run of a notebook or a command: what it works on, and where its results go.
 
     Attributes:
         name: the notebook's name without suffix.
@@ -87,19 +76,21 @@ class Run:
     seeds: tuple[int, ...]
     folder: Path
     other: dict[str, object] = field(default_factory=dict)
-    _code: dict[str, object] = field(default_factory=_code_at_start, repr=False)
+    # the code that was imported: the working tree may move on while a notebook runs
+    _code: dict[str, object] = field(default_factory=provenance.code, repr=False)
     _started: float = field(default_factory=time.monotonic, repr=False)
-    _written: list[str] = field(default_factory=list, repr=False)
+    _files: set[str] = field(default_factory=set, repr=False)
+    _groups: dict[str, set[results.Group]] = field(default_factory=dict, repr=False)
 
     @property
     def synthetic(self) -> bool:
         """Whether the people are drawn, not photographed."""
-        return _is_synthetic(self.dataset_name)
+        return names.is_synthetic(self.dataset_name)
 
     @property
     def label(self) -> str:
         """The data set's name in the papers' tables (MLR-CUHK03), where they have it."""
-        return _PUBLISHED_NAMES.get(self.dataset_name, self.dataset_name)
+        return names.published(self.dataset_name)
 
     def banner(self) -> "HTML":
         """Return, for the top of the notebook, on what and how its numbers are measured."""
@@ -116,13 +107,16 @@ class Run:
     def save(self, rows: results.Rows, paper: str) -> None:
         """Write measured rows at once into ``<paper>.csv`` of the folder, with their provenance.
 
-        Rows of the same artefact, method, setting, metric and seed are replaced, all others stay.
+        Rows of the same artefact, data set, method and seed that an earlier session left go, whatever their setting
+        and metric: its parameters were other ones. All others stay.
 
         Raises:
             ResultsError: the rows do not follow the schema; nothing is written then.
         """
-        path = results.write(rows, self.profile, self.dataset_name, paper, self._provenance())
-        self._written.append(path.name)
+        groups = self._groups.setdefault(paper, set())
+        path = results.write(rows, self.profile, self.dataset_name, paper, self._provenance(), written=groups)
+        groups |= results.groups(rows, self.dataset_name)
+        self._files.add(path.name)
 
     def measure(
         self,
@@ -176,13 +170,14 @@ class Run:
         return rows
 
     def measured(self, paper: str, artefact: str) -> pd.DataFrame:
-        """Return the saved rows of an artefact, one per number, averaged over this run's seeds.
+        """Return what this session has saved of an artefact, one row per number, averaged over seeds.
 
-        Rows of other seeds, which an earlier run may have left, take no part; see `results.merge_seeds`.
+        What other sessions left in the CSV takes no part; `results.read` has it all. See `results.merge_seeds`.
         """
         rows = results.read(self.profile, self.dataset_name, paper)
-        own = rows["seed"].isna() | rows["seed"].isin(self.seeds)
-        return results.merge_seeds(rows[own & (rows["artefact"] == artefact)])
+        groups = rows[rows["artefact"] == artefact].groupby(["dataset", "method", "seed"], dropna=False)
+        own = [group for _, group in groups if results.groups(group) <= self._groups.get(paper, set())]
+        return results.merge_seeds(rows.loc[sorted(place for group in own for place in group.index)])
 
     def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:
         """Show a figure and save it as ``<name>.png`` in the folder.
@@ -197,7 +192,7 @@ class Run:
 
         if self.synthetic or not people:
             figures.save(fig, self.folder, name)
-            self._written.append(f"{name}.png")
+            self._files.add(f"{name}.png")
         # as PNG bytes: which backend draws it, and whether pyplot made it, does not matter
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", metadata={"Software": None})
@@ -206,11 +201,8 @@ class Run:
 
     def finish(self) -> pd.DataFrame:
         """Write ``<name>.run.json``, the sign that the notebook ran through; return it as a table."""
-        record = self._provenance() | {"notebook": self.name, "written": sorted(set(self._written))}
-        path = self.folder / f"{self.name}.run.json"
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(path)
+        record = self._provenance() | {"notebook": self.name, "written": sorted(self._files)}
+        write_text(self.folder / f"{self.name}.run.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
         versions = record["versions"]
         shown = {
             "commit": (record["commit"] or "not in git")[:12] + (" with changes" if record["dirty"] else ""),
@@ -237,7 +229,21 @@ class Run:
         gpu = torch.cuda.get_device_name() if self.device.type == "cuda" else None
         seconds = time.monotonic() - self._started
         fingerprint, note = self.dataset.fingerprint(), self.dataset.note
-        return results.provenance(parameters, fingerprint, seconds, gpu, note) | self._code
+        return provenance.provenance(parameters, fingerprint, seconds, gpu, note) | self._code
+
+
+@contextmanager
+def profile_variable(profile: str) -> Iterator[None]:
+    """Set REID_LIB_PROFILE, which wins over a notebook's parameter: a value left in the shell changes nothing."""
+    before = os.environ.get(PROFILE_VARIABLE)
+    os.environ[PROFILE_VARIABLE] = profile
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PROFILE_VARIABLE]
+        else:
+            os.environ[PROFILE_VARIABLE] = before
 
 
 def source(function: Callable) -> "Markdown":
@@ -256,11 +262,11 @@ def start(
     data_options: Mapping[str, object] | None = None,
     seeds: Sequence[int] = (0,),
     **other: object,
-) -> Run:
+) -> Session:
     """Check a notebook's parameters and load its data.
 
     Args:
-        name: the notebook's name without suffix; `Run.finish` names its file after it.
+        name: the notebook's name without suffix; `Session.finish` names its file after it.
         profile: "smoke", "demo" or "paper"; the environment variable REID_LIB_PROFILE, when set, wins.
         dataset: a name that `datasets.load` takes.
         data_root: the benchmark's folder; empty for the synthetic sets.
@@ -278,7 +284,7 @@ def start(
     seeds = _checked_seeds(seeds)
     if profile == "paper" and not torch.cuda.is_available():
         raise ValueError('profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU')
-    options = dict(SYNTH_OPTIONS[profile]) if _is_synthetic(dataset) else {}
+    options = dict(SYNTH_OPTIONS[profile]) if names.is_synthetic(dataset) else {}
     options |= data_options or {}
     loaded = datasets.load(dataset, data_root or None, **options)
     results.check_writable(folder)
@@ -286,11 +292,7 @@ def start(
         # sums depend on how many threads share them: one number per machine, which the provenance records
         torch.set_num_threads(_usable_cores())
     other = {"data_options": dict(data_options or {}), **other}
-    return Run(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
-
-
-def _is_synthetic(dataset: str) -> bool:
-    return dataset.split("-")[0] == "synth"
+    return Session(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
 
 
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -1,18 +1,20 @@
 """The set-up and provenance cells' part of a notebook, called as a notebook calls them."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot
 
 from reid_lib.datasets import mlr
 from reid_lib.evaluation.ranking import evaluate
-from reid_lib.notebook import Run, _usable_cores, source, start
-from reid_lib.reporting import results
+from reid_lib.reporting import provenance, results
+from reid_lib.session import Session, _usable_cores, profile_variable, source, start
 
 ROW = {"artefact": "Baselines", "method": "tiny", "metric": "rank1", "value": 41.5, "trials": 10}
 
@@ -29,7 +31,7 @@ def results_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
-def run() -> Run:
+def run() -> Session:
     return start("02_x", profile="smoke", dataset="synth", seeds=[0, 1], epochs=3)
 
 
@@ -39,7 +41,7 @@ def _figure() -> pyplot.Figure:
     return fig
 
 
-def test_a_run_holds_what_the_notebook_works_on(run: Run, results_folder: Path) -> None:
+def test_a_run_holds_what_the_notebook_works_on(run: Session, results_folder: Path) -> None:
     assert (run.profile, run.dataset_name, run.seeds) == ("smoke", "synth", (0, 1))
     assert run.folder == results_folder / "smoke" / "synth"
     assert run.dataset.table["pid"].nunique() == 24
@@ -61,14 +63,14 @@ def test_options_of_the_loader_are_passed_on_and_kept(results_folder: Path) -> N
     assert record["parameters"]["data_options"] == {"identities": 12}
 
 
-def test_the_banner_says_what_the_numbers_are(run: Run) -> None:
+def test_the_banner_says_what_the_numbers_are(run: Session) -> None:
     text = run.banner().data
     assert "synthetic people" in text
     assert "Profile smoke" in text
     assert "mean nothing" in text
 
 
-def test_rows_figures_and_provenance_are_written(run: Run) -> None:
+def test_rows_figures_and_provenance_are_written(run: Session) -> None:
     run.save([ROW | {"seed": seed} for seed in run.seeds], "baselines")
     run.figure(_figure(), "baselines_fig_cmc")
     table = run.finish()
@@ -85,14 +87,14 @@ def test_rows_figures_and_provenance_are_written(run: Run) -> None:
     assert not list(run.folder.glob("*.part"))
 
 
-def test_pictures_of_real_people_are_shown_but_not_saved(run: Run) -> None:
+def test_pictures_of_real_people_are_shown_but_not_saved(run: Session) -> None:
     run.dataset_name = "viper"
     run.figure(_figure(), "people", people=True)
     run.figure(_figure(), "curve")
     assert [path.name for path in run.folder.glob("*.png")] == ["curve.png"]
 
 
-def test_pictures_of_synthetic_people_are_saved(run: Run) -> None:
+def test_pictures_of_synthetic_people_are_saved(run: Session) -> None:
     run.figure(_figure(), "people", people=True)
     assert (run.folder / "people.png").is_file()
 
@@ -159,7 +161,7 @@ class Shades:
         return torch.cdist(query, gallery)
 
 
-def test_measure_evaluates_saves_and_returns_rows(run: Run, results_folder: Path) -> None:
+def test_measure_evaluates_saves_and_returns_rows(run: Session, results_folder: Path) -> None:
     settings = mlr.settings(run.dataset, rates=(1, 4), n=2)
     fixed = {"paper": "baselines", "artefact": "Baselines", "method": "shades", "progress": False}
     first, second = (run.measure(Shades(), settings, seed=seed, **fixed) for seed in (0, 1))
@@ -170,15 +172,73 @@ def test_measure_evaluates_saves_and_returns_rows(run: Run, results_folder: Path
     expected = evaluate(Shades(), settings["r = 4"], progress=False).summary.loc["rank1", "mean"]
     assert measured.loc[("r = 4", "rank1"), "value"] == pytest.approx(expected)
     assert set(measured["seeds"]) == {2}
-    alone = start("02_x", profile="smoke", dataset="synth", seeds=[1]).measured("baselines", "Baselines")
-    assert set(alone["seeds"]) == {1}
+    alone = start("02_x", profile="smoke", dataset="synth", seeds=[1])
+    assert alone.measured("baselines", "Baselines").empty
+    again = alone.measure(Shades(), settings, seed=1, **fixed)
+    assert set(alone.measured("baselines", "Baselines")["seeds"]) == {1}
+    assert len(results.read("smoke", "synth", "baselines")) == len(first) + len(again)
 
 
-def test_provenance_names_the_code_that_was_imported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_git", lambda *arguments: "another commit")
+def _save(session: Session, *numbers: tuple[str, int, str, float]) -> None:
+    for method, seed, metric, value in numbers:
+        session.save([ROW | {"method": method, "seed": seed, "metric": metric, "value": value}], "baselines")
+
+
+def _numbers(rows: pd.DataFrame, *columns: str) -> set[tuple]:
+    return set(rows[list(columns)].itertuples(index=False, name=None))
+
+
+def test_results_hold_only_what_this_sessions_parameters_gave(run: Session) -> None:
+    earlier = [
+        ("tiny", 0, "rank1", 40.0),
+        ("tiny", 0, "lpips", 0.3),
+        ("tiny", 1, "lpips", 0.4),
+        ("old", 0, "map", 30.0),
+    ]
+    _save(run, *earlier)
+    assert _numbers(run.measured("baselines", "Baselines"), "method", "metric", "seeds") == {
+        ("tiny", "rank1", 1),
+        ("tiny", "lpips", 2),
+        ("old", "map", 1),
+    }
+
+    later = start("02_x", profile="smoke", dataset="synth", seeds=[0, 1])
+    _save(later, ("tiny", 0, "rank1", 50.0))
+    assert _numbers(later.measured("baselines", "Baselines"), "metric", "value", "seeds") == {("rank1", 50.0, 1)}
+    _save(later, ("tiny", 0, "map", 35.0))  # more of the same group: the first write stays
+    assert _numbers(later.measured("baselines", "Baselines"), "metric", "value") == {("rank1", 50.0), ("map", 35.0)}
+    kept = {("tiny", 0, "rank1", 50.0), ("tiny", 0, "map", 35.0), *earlier[2:]}
+    assert _numbers(results.read("smoke", "synth", "baselines"), "method", "seed", "metric", "value") == kept
+
+
+def test_rows_without_a_seed_and_of_another_data_set_are_a_sessions_own(run: Session) -> None:
+    run.save([ROW | {"metric": "rank5"}, ROW | {"dataset": "synth-thermal"}], "baselines")
+    later = start("02_x", profile="smoke", dataset="synth")
+    later.save([ROW], "baselines")
+    assert _numbers(later.measured("baselines", "Baselines"), "dataset", "metric") == {("synth", "rank1")}
+    later.save([ROW | {"dataset": "synth-thermal", "value": 1.0}], "baselines")
+    assert _numbers(later.measured("baselines", "Baselines"), "dataset", "value") == {
+        ("synth", 41.5),
+        ("synth-thermal", 1.0),
+    }
+    assert len(results.read("smoke", "synth", "baselines")) == 2
+
+
+def test_provenance_names_the_code_that_was_imported(run: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "_git", lambda *arguments: "another commit")
     run.finish()
     record = json.loads((run.folder / "02_x.run.json").read_text())
     assert record["commit"] != "another commit"
+
+
+def test_the_profile_variable_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with profile_variable("smoke"):
+        assert start("02_x", profile="demo", dataset="synth").profile == "smoke"
+    assert "REID_LIB_PROFILE" not in os.environ
+    monkeypatch.setenv("REID_LIB_PROFILE", "demo")
+    with profile_variable("smoke"):
+        assert os.environ["REID_LIB_PROFILE"] == "smoke"
+    assert os.environ["REID_LIB_PROFILE"] == "demo"
 
 
 def test_source_shows_the_function_that_runs() -> None:
@@ -187,7 +247,7 @@ def test_source_shows_the_function_that_runs() -> None:
     assert shown.endswith("```")
 
 
-def test_record_takes_scores_of_another_data_set(run: Run) -> None:
+def test_record_takes_scores_of_another_data_set(run: Session) -> None:
     scores = {"": evaluate(Shades(), mlr.trials(run.dataset, n=2), progress=False)}
     rows = run.record(scores, paper="vpfa", artefact="Table 11", method="VPFA", seed=0, dataset="synth-thermal")
     assert set(rows["dataset"]) == {"synth-thermal"}

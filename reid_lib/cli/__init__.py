@@ -1,0 +1,116 @@
+"""The command line: `reid-lib COMMAND --help` shows what each command takes.
+
+Exit codes: 0 all is well, 1 a check or a notebook failed, 2 wrong usage or bad input, 130 interrupted. Heavy
+imports stand in the functions that need them, so that help comes at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Union
+
+import tyro
+from tyro.conf import subcommand
+
+from reid_lib.cli.data import Data
+from reid_lib.cli.features import Features, Vpfa
+from reid_lib.cli.project import List, Readme, Reproduce, Status, Verify
+from reid_lib.cli.train import Train
+
+DEBUG_VARIABLE = "REID_LIB_DEBUG"
+
+COMMANDS = {
+    "reproduce": (
+        Reproduce,
+        "Run the notebooks in order; skip what is up to date, stop where one fails, resume next time.\n\n"
+        'Examples:\n\nreid-lib reproduce\n\nreid-lib reproduce --only "Baselines Kernel sensitivity"\n\n'
+        "reid-lib reproduce --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2",
+    ),
+    "list": (
+        List,
+        "List every table and figure of the papers, its notebook, and whether it is done.\n\n"
+        "Example: reid-lib list --paper lrar",
+    ),
+    "status": (
+        Status,
+        "Show which notebooks are up to date, and which results are there.\n\nExample: reid-lib status",
+    ),
+    "verify": (
+        Verify,
+        "Read all committed results and notebooks again and check that they hold together.\n\nExample: reid-lib verify",
+    ),
+    "data": (Data, "Check a data set, or write trials.\n\nExample: reid-lib data check synth"),
+    "train": (
+        Train,
+        "Train a method as its notebook does, into the folder where the notebook finds it: in several processes or on "
+        "several GPUs, which a notebook cannot.\n\n"
+        "Examples:\n\nreid-lib train lrar --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2\n\n"
+        "accelerate launch --multi_gpu --num_processes 2 -m reid_lib train lrar --profile paper",
+    ),
+    "features": (
+        Features,
+        "Embed the images of a data set with a network, down-sampled if asked, and write the features.\n\n"
+        "Examples:\n\nreid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth -o viper.npz\n\n"
+        "reid-lib features viper --root ~/data/VIPeR --weights osnet_x0_25_msmt17.pth --part train --rates 2 3 4 "
+        "-o lr.npz",
+    ),
+    "vpfa": (
+        Vpfa,
+        "Fit VPFA on feature files of any re-ID model, or apply it.\n\n"
+        "Example: reid-lib vpfa fit --lr lr.npz --hr hr.npz -o vpfa.safetensors",
+    ),
+    "readme": (
+        Readme,
+        "Rebuild the tables of results in README.md.\n\nExample: reid-lib readme --check",
+    ),
+}
+
+
+DESCRIPTION = (
+    "Five papers on cross-resolution person re-identification, reproduced.\n\n"
+    "reid-lib COMMAND --help shows what a command takes. Exit codes: 0 all is well, 1 a check or a notebook "
+    "failed, 2 wrong usage or bad input. --debug shows tracebacks."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; bad input is one sentence on stderr.
+
+    ``--debug`` anywhere, or REID_LIB_DEBUG=1, shows the traceback instead.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    try:
+        command = _parse([argument for argument in arguments if argument != "--debug"])
+        code = command.run()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output, for example `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("reid-lib: interrupted; the same command goes on from what is done", file=sys.stderr)
+        return 130
+    except Exception as error:
+        own = type(error).__module__.startswith("reid_lib.")
+        if debug or not (own or isinstance(error, ValueError | OSError | ImportError)):
+            raise  # a fault of the program, not of its input
+        print(f"reid-lib: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _parse(arguments: list[str]):
+    choices = [Annotated[kind, subcommand(name, description=text)] for name, (kind, text) in COMMANDS.items()]
+    return tyro.cli(
+        Union[tuple(choices)],  # noqa: UP007 - made from the table of commands
+        prog="reid-lib",
+        description=DESCRIPTION,
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error) or type(error).__name__

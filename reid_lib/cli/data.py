@@ -1,0 +1,152 @@
+"""`reid-lib data`: check a data set, or write trials; and what every command takes that works on one."""
+
+import ast
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg, subcommand
+
+from reid_lib.files import whole
+
+FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition")
+
+Layout = Annotated[str, arg(help="Which of the folder variants that DATA.md names; empty: the official one.")]
+Assigned = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")]
+Options = Annotated[Assigned, arg(help="Further options of the data set's loader (DATA.md).")]
+Output = Annotated[Path, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDataSet:
+    """What `reproduce` and `train` take alike."""
+
+    profile: str = "demo"
+    """smoke (a check, seconds), demo (minutes on a CPU) or paper (the papers' settings, needs CUDA)."""
+    dataset: str = "synth"
+    """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
+    data_root: str = ""
+    """The benchmark's folder; not for the built-in sets."""
+    layout: Layout = ""
+    options: Options = ()
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    name: Positional[str]
+    """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
+    root: str = ""
+    """The folder as its owners distribute it; not for the built-in sets."""
+    layout: Layout = ""
+    options: Options = ()
+
+    def run(self) -> int:
+        from reid_lib.datasets.records import DatasetError, check_images
+
+        dataset = load(self.name, self.root, self.layout, self.options)
+        height, width = dataset.size
+        print(f"{dataset.name}: {len(dataset.splits)} splits, images at {height}x{width} (height x width)")
+        print(dataset.summary().to_string())
+        if dataset.note:
+            print(f"note: {dataset.note}")
+        try:
+            check_images(dataset)
+        except DatasetError as error:
+            print(error, file=sys.stderr)
+            return 1
+        print(f"every image can be read; fingerprint {dataset.fingerprint()}")
+        return 0
+
+
+@dataclass(frozen=True)
+class DataTrials:
+    name: Positional[str]
+    """Data set."""
+    output: Output
+    """The CSV to write; with several trials, trial 3 of trials.csv is trials-3.csv."""
+    root: str = ""
+    """The benchmark's folder."""
+    layout: Layout = ""
+    options: Options = ()
+    split: int = 0
+    """Number of the train/test split."""
+    rates: tuple[int, ...] = (2, 3, 4)
+    """Down-sampling rates, drawn uniformly per query; 1 is HR."""
+    n: int = 1
+    """Number of trials."""
+    seed: int = 0
+    """Seed of every draw."""
+
+    def run(self) -> int:
+        from reid_lib.datasets import mlr
+
+        dataset = load(self.name, self.root, self.layout, self.options)
+        check_output(self.output)
+        for trial in mlr.trials(dataset, split=self.split, rates=self.rates, n=self.n, seed=self.seed):
+            path = self.output
+            if self.n > 1:
+                path = path.with_name(f"{path.stem}-{trial.number}{path.suffix}")
+            with whole(path) as part:
+                trial.to_csv(part)
+            print(f"{path}: {len(trial.query)} queries, {len(trial.gallery)} in the gallery")
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    command: (
+        Annotated[
+            DataCheck,
+            subcommand(
+                "check",
+                description="Load a data set, compare it with the documented counts, read every image.\n\n"
+                "Example: reid-lib data check viper --root ~/data/VIPeR",
+            ),
+        ]
+        | Annotated[
+            DataTrials,
+            subcommand(
+                "trials",
+                description="Write trials of the MLR protocol as CSV, image by image.\n\n"
+                "Example: reid-lib data trials cuhk03 --root ~/data/cuhk03 -o trials.csv --n 10",
+            ),
+        ]
+    )
+
+    def run(self) -> int:
+        return self.command.run()
+
+
+def load(name: str, root: str, layout: str, options: Sequence[str]):
+    from reid_lib import datasets
+
+    return datasets.load(name, root or None, **data_options(layout, options))
+
+
+def data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
+    return ({"layout": layout} if layout else {}) | assignments(options)
+
+
+def check_output(path: Path) -> None:
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"the folder of {path} does not exist: make it first")
+
+
+def assignments(texts: Sequence[str]) -> dict[str, object]:
+    """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string.
+
+    A file given to one of FILE_PARAMETERS gets its full path: notebooks run in the project's root.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"a parameter is set as NAME=VALUE, found {text!r}")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            file = Path(value).expanduser() if name in FILE_PARAMETERS else None
+            found[name] = str(file.resolve()) if file and file.is_file() else value
+    return found

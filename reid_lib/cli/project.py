@@ -1,0 +1,153 @@
+"""`reid-lib reproduce`, `list`, `status`, `verify` and `readme`: the project as a whole."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from reid_lib.cli.data import Assigned, OnDataSet, assignments, data_options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce(OnDataSet):
+    only: str = ""
+    """One notebook (13_lrar, lrar, 13) or one table or figure ("Baselines Kernel sensitivity")."""
+    seeds: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    """Seeds, in place of the notebooks' own."""
+    set: Assigned = ()
+    """Further notebook parameters."""
+    force: bool = False
+    """Run also what is up to date."""
+    write_back: bool = False
+    """Put the outputs, normalised, into notebooks/ (built-in data and the notebooks' own parameters only)."""
+
+    def run(self) -> int:
+        from reid_lib.reporting import html
+        from reid_lib.reproduce import NotebookFailed, reproduce
+
+        root = project_root()
+        try:
+            reproduce(
+                root,
+                profile=self.profile,
+                dataset=self.dataset,
+                data_root=self.data_root,
+                seeds=self.seeds,
+                only=self.only,
+                overrides=self._overrides(),
+                force=self.force,
+                write_back=self.write_back,
+                say=lambda line: print(line, flush=True),
+            )
+        except NotebookFailed as error:
+            print(error, file=sys.stderr)
+            return 1
+        print(f"all results on one page: {html.build(notebooks=root / 'notebooks')}")
+        return 0
+
+    def _overrides(self) -> dict[str, object]:
+        options = data_options(self.layout, self.options)
+        return ({"data_options": options} if options else {}) | assignments(self.set)
+
+
+@dataclass(frozen=True)
+class List:
+    paper: str = ""
+    """Only this paper: cadnet, intact, lrar, drfm, vpfa or baselines."""
+
+    def run(self) -> int:
+        from reid_lib.reporting import artefacts, papers
+
+        if self.paper and self.paper not in papers.PAPERS:
+            raise ValueError(f"paper must be one of {', '.join(papers.PAPERS)}, found {self.paper!r}")
+        chosen = [a for a in papers.ARTEFACTS if self.paper in ("", a.paper)]
+        rows = [(a.title, artefacts.status(a), a.notebook or "-", a.caption) for a in chosen]
+        _print_table(("artefact", "status", "notebook", "what it shows"), rows)
+        return 0
+
+
+@dataclass(frozen=True)
+class Status:
+    profile: str = "demo"
+    """Profile whose runs are looked at."""
+    dataset: str = "synth"
+    """Data set whose runs are looked at."""
+
+    def run(self) -> int:
+        from reid_lib import reproduce
+        from reid_lib.reporting import results
+
+        states = reproduce.states(project_root(), self.profile, self.dataset)
+        print(f"Notebooks, profile {self.profile}, data set {self.dataset}")
+        columns = ("notebook", "last run", "finished", "seconds", "parameters")
+        rows = [(s.name, s.state, s.finished or "-", f"{s.seconds:.0f}", s.parameters or "-") for s in states]
+        _print_table(columns, rows)
+        print("\nResults")
+        rows = [(*key, *_run_columns(*key)) for key in results.available()]
+        _print_table(("profile", "data set", "paper", "rows", "time", "commit", "complete"), rows)
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    def run(self) -> int:
+        from reid_lib.reporting.verify import verify
+
+        problems, checked = verify(project_root())
+        for problem in problems:
+            print(problem)
+        print(f"{len(problems)} problems" if problems else f"all is well: {checked}")
+        return 1 if problems else 0
+
+
+@dataclass(frozen=True)
+class Readme:
+    check: bool = False
+    """Only say whether the table is up to date (exit code 1 if not)."""
+
+    def run(self) -> int:
+        from reid_lib.files import write_text
+        from reid_lib.reporting import readme
+
+        stale = 0
+        for path in (project_root() / name for name in readme.FILES):
+            if not path.is_file():
+                continue
+            old = path.read_text(encoding="utf-8")
+            new = readme.rebuilt(old)
+            stale += new != old
+            if self.check:
+                state = "up to date" if new == old else "out of date: run `reid-lib readme`"
+                print(f"{path.name} is {state}")
+            elif new != old:
+                write_text(path, new)
+        return int(self.check and stale > 0)
+
+
+def project_root() -> Path:
+    from reid_lib.reporting import results
+
+    root = results.project_root()
+    if root is None:
+        raise ValueError("this command works in a checkout of the project, and reid_lib is installed outside one")
+    return root
+
+
+def _run_columns(profile: str, dataset: str, paper: str) -> tuple[str, str, str, str]:
+    from reid_lib.reporting import results
+
+    rows = str(len(results.read(profile, dataset, paper)))
+    try:
+        run = results.read_run(profile, dataset, paper)
+    except results.ResultsError:
+        return rows, "-", "-", "no run.json"
+    return rows, run["time"], (run["commit"] or "-")[:12], "yes" if run["complete"] else "no"
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, ["-" * width for width in widths], *rows]:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
