@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pooch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -101,6 +102,20 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution with a stride, computed as one without it on the pixels that the stride leaves.
+
+    The same numbers, but for the fault of oneDNN (uxlfoundation/oneDNN issue 6035): on a CPU the weights' gradient of a
+    strided 1x1 convolution of 2 to 15 channels-last channels writes behind its buffer, and the process dies later
+    somewhere else, or the gradient is wrong (decision ENGINE-10).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, c_in, H, W) to (N, c_out, ceil(H / stride), ceil(W / stride))."""
+        rows, columns = self.stride
+        return functional.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
 def resnet50(last_stride: int = 2, weights: str | Path = "none") -> ResNet:
     """Return a ResNet-50 with a 2048-d feature, for 256x128 images.
 
@@ -137,6 +152,6 @@ def _stage(block: type[BasicBlock] | type[Bottleneck], c_in: int, width: int, de
     c_out = width * block.expansion
     shortcut = None
     if stride != 1 or c_in != c_out:
-        shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False), nn.BatchNorm2d(c_out))
+        shortcut = nn.Sequential(PointwiseConv2d(c_in, c_out, 1, stride=stride, bias=False), nn.BatchNorm2d(c_out))
     first = block(c_in, width, stride, shortcut)
     return nn.Sequential(first, *(block(c_out, width) for _ in range(depth - 1)))

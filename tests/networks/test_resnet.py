@@ -5,7 +5,11 @@ import pytest
 import torch
 import torchvision
 
-from reid_lib.networks.resnet import resnet50
+from reid_lib.networks.cadnet import Decoder, ImageDiscriminator
+from reid_lib.networks.cyclegan import CycleGAN
+from reid_lib.networks.osnet import osnet_x0_25
+from reid_lib.networks.resnet import PointwiseConv2d, resnet50
+from reid_lib.networks.tiny import tiny
 from reid_lib.networks.weights import WeightsError
 from reid_lib.seeds import torch_generator
 
@@ -105,3 +109,29 @@ def test_imagenet_weights_are_taken_from_the_cache(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pooch, "retrieve", lambda *args, **kwargs: str(reference_file))
     network = resnet50(weights="imagenet")
     assert torch.equal(network.conv1.weight, torch.load(reference_file, weights_only=True)["conv1.weight"])
+
+
+@pytest.mark.parametrize("channels", [2, 4, 15, 16])
+@pytest.mark.parametrize("size", [(8, 6), (7, 5)])
+def test_a_strided_pointwise_convolution_is_the_plain_one(channels: int, size: tuple[int, int]) -> None:
+    ours = PointwiseConv2d(channels, 8, 1, stride=2, bias=False).double()
+    x = torch.randn(3, channels, *size, dtype=torch.float64, generator=torch_generator(0)).requires_grad_()
+    weight = ours.weight.detach().clone().requires_grad_()
+    # float64 and contiguous: not the kernels of the fault
+    expected = torch.nn.functional.conv2d(x, weight, stride=2)
+    signs = torch.randn(expected.shape, dtype=torch.float64, generator=torch_generator(1))
+    (wanted_x, wanted_weight) = torch.autograd.grad((expected * signs).sum(), (x, weight))
+    found = ours(x)
+    (found_x, found_weight) = torch.autograd.grad((found * signs).sum(), (x, ours.weight))
+    for a, b in ((found, expected), (found_x, wanted_x), (found_weight, wanted_weight)):
+        torch.testing.assert_close(a, b)
+
+
+def test_no_network_here_has_the_convolution_that_corrupts_memory() -> None:
+    """A plain 1x1 convolution with a stride; see `PointwiseConv2d`."""
+    with torch.device("meta"):
+        networks = [tiny(4), resnet50(), osnet_x0_25(), CycleGAN(2, 1), ImageDiscriminator(4), Decoder(tiny(4))]
+    for network in networks:
+        for module in network.modules():
+            strided = isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
+            assert not strided or isinstance(module, PointwiseConv2d), module
