@@ -54,18 +54,6 @@ class VectorPanningModule(nn.Module):
         return z + self.gate(z) if self.residual else self.gate(z)
 
 
-class Shift(nn.Module):
-    """Adds one vector to every feature: the "resolution direction" at its plainest (a yardstick, not in the paper)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.offset = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Map features (N, d) to (N, d)."""
-        return z + self.offset
-
-
 class MirrorAveraged(nn.Module):
     """A frozen network whose feature is the mean of that of the image and of its mirror image (released scripts)."""
 
