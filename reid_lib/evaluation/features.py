@@ -38,6 +38,9 @@ from reid_lib.evaluation.ranking import (
 )
 from reid_lib.files import whole
 
+# code that decides no feature; the generator of `synth` has its version in its images' paths
+NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.datasets.synth")
+
 
 class FrozenModel(Protocol):
     """A model whose features are taken as they are; `matchers.FeatureMatcher` is one.
@@ -166,7 +169,8 @@ def frozen_features(
 ) -> FeatureBank:
     """Return the bank of a network's features of a data set, kept in the cache folder.
 
-    A network is known by its weights: the same one finds its features again, be it in another notebook.
+    A network is known by its weights and its code: the same one finds its features again, be it in another notebook.
+    Of code outside this package (a network defined in a notebook) only the weights and the printed form count.
 
     Args:
         matcher: its ``embed`` is a module, or a method of one.
@@ -177,8 +181,8 @@ def frozen_features(
     network = getattr(matcher.embed, "__self__", matcher.embed)
     how = [repr(network), getattr(matcher.embed, "__name__", ""), matcher.input_size, matcher.device.type]
     what = [dataset.fingerprint(times=True), dataset.size, kernel]
-    code = code_digest(FeatureMatcher.__module__)
-    folder = keyed(cache_folder() / "features", dataset.name, _weights_digest(network), *how, *what, code)
+    code = _code_of(matcher, *network.modules())
+    folder = keyed(cache_folder() / "features", dataset.name, _weights_digest(network), *how, *what, *code)
     return FeatureBank(matcher, dataset, kernel=kernel, folder=folder, progress=progress)
 
 
@@ -187,6 +191,12 @@ def _weights_digest(network: nn.Module) -> str:
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return digest.hexdigest()
+
+
+def _code_of(*objects: object) -> list[str]:
+    """Return digests of this module's code and of the modules of this package in which the objects' classes stand."""
+    modules = {cls.__module__ for one in objects for cls in type(one).__mro__} | {__name__}
+    return [code_digest(module, NOT_DECISIVE) for module in sorted(modules) if module.startswith("reid_lib.")]
 
 
 def trial_features(bank: FeatureBank, trial: Trial, panning: Map | None = None) -> tuple[torch.Tensor, torch.Tensor]:

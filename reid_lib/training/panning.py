@@ -9,7 +9,7 @@ import pandas as pd
 
 from reid_lib.datasets.mlr import MLR_RATES, Trial
 from reid_lib.digest import code_digest, keyed
-from reid_lib.evaluation.features import FeatureBank, evaluate_features
+from reid_lib.evaluation.features import NOT_DECISIVE, FeatureBank, evaluate_features
 from reid_lib.evaluation.ranking import Evaluation, summarise
 from reid_lib.seeds import numpy_generator
 from reid_lib.training.feature_maps import FeatureMap
@@ -50,7 +50,7 @@ def fit_to_bank(
         # not the split's number: another partition of the same images has the same fingerprint
         pids = bank.dataset.part("train", split)["pid"].unique().tolist()
         what = type(panning).__name__, panning.decisive_parameters(), bank.folder.name, pids, tuple(rates), identities
-        code = [code_digest(name) for name in (module, __name__)]
+        code = [code_digest(name, NOT_DECISIVE) for name in (module, __name__)]
         file = keyed(folder, "vpfa", *what, *code).with_suffix(".safetensors")
     if file is None or not _loaded(panning, file):
         _fit(panning, bank, split, rates, identities)

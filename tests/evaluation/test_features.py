@@ -1,5 +1,6 @@
 """The bank of frozen features and trials scored on it, against one image and one trial at a time."""
 
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
+from reid_lib import digest
 from reid_lib.datasets.image_store import cache_folder
 from reid_lib.datasets.mlr import trials
 from reid_lib.datasets.records import ReIDDataset, Split
@@ -22,6 +24,7 @@ from reid_lib.evaluation.ranking import evaluate
 from reid_lib.networks.baseline import Baseline
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.tiny import tiny
+from reid_lib.networks.vpfa import MirrorAveraged
 from reid_lib.seeds import numpy_generator, torch_generator
 from reid_lib.training.panning import fit_to_bank
 from reid_lib.training.run import initialise
@@ -268,6 +271,38 @@ def test_frozen_features_are_found_by_the_weights(people: ReIDDataset) -> None:
     ]
     assert len({first.folder, *(bank.folder for bank in others)}) == 1 + len(others)
     assert others[1].kernel == "area"
+
+
+def test_frozen_features_are_made_anew_when_the_networks_code_changes(
+    people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shutil.copytree(digest.PACKAGE, tmp_path / "reid_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", package)
+    network = _network()
+    plain = FeatureMatcher(network.embed, SIZE, CPU)
+    mirrored = FeatureMatcher(MirrorAveraged(network.backbone), SIZE, CPU)
+
+    def changes(*files: Path, line: str = "changed = True") -> list[bool]:
+        folders = [frozen_features(matcher, people).folder for matcher in (plain, mirrored)]
+        before = {file: file.read_text() for file in files}
+        for file, text in before.items():
+            file.write_text(f"{text}\n{line}\n")
+        changed = [
+            frozen_features(matcher, people).folder != folder
+            for matcher, folder in zip((plain, mirrored), folders, strict=True)
+        ]
+        for file, text in before.items():
+            file.write_text(text)
+        return changed
+
+    for both in ("networks/resnet.py", "evaluation/matchers.py", "evaluation/features.py", "datasets/resolution.py"):
+        assert changes(package / both) == [True, True], both
+    assert changes(package / "networks/baseline.py") == [True, False]
+    assert changes(package / "networks/vpfa.py") == [False, True]
+    generator = [file for file in package.rglob("*.py") if "synth" in str(file.relative_to(package))]
+    assert generator
+    assert changes(*generator, package / "networks/transreid.py", package / "training/vpfa.py") == [False, False]
+    assert changes(package / "networks/resnet.py", line="# a comment") == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Maps fitted on a data set's training identities, against features and pairs taken one by one; kept fits."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from reid_lib import digest
 from reid_lib.datasets import mlr
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
@@ -251,3 +253,43 @@ def test_another_setting_is_fitted_anew(
     assert not (tmp_path / "none").exists()
     monkeypatch.setattr("reid_lib.training.vpfa.train", _never)
     fit_to_bank(small(VectorPanning), bank, folder=fits)  # and the first is still there
+
+
+@pytest.mark.parametrize("people", [None], indirect=True)
+def test_a_change_of_code_costs_the_fits_that_it_decides(
+    people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Estimator
+) -> None:
+    package = shutil.copytree(digest.PACKAGE, tmp_path / "reid_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", package)
+    bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
+
+    def fitted_anew() -> list[str]:
+        new = []
+        for kind in (VectorPanning, MeanShift):
+            before = set(fits.iterdir()) if fits.exists() else set()
+            fit_to_bank(small(kind), bank, folder=fits)
+            new += [kind.__name__] * len(set(fits.iterdir()) - before)
+        return new
+
+    assert fitted_anew() == ["VectorPanning", "MeanShift"]
+    for file, expected in (
+        ("training/vpfa.py", ["VectorPanning"]),
+        ("networks/vpfa.py", ["VectorPanning"]),
+        ("training/yardsticks.py", ["MeanShift"]),
+        ("training/feature_maps.py", ["VectorPanning", "MeanShift"]),
+        ("training/panning.py", ["VectorPanning", "MeanShift"]),
+        ("networks/transreid.py", []),
+    ):
+        with (package / file).open("a") as code:
+            code.write("changed = True\n")
+        assert fitted_anew() == expected, file
+        assert fitted_anew() == []
+
+
+def test_an_estimator_from_elsewhere_is_not_kept(people: ReIDDataset, tmp_path: Path) -> None:
+    class Own(MeanShift):
+        """Nothing tells when its code changes."""
+
+    fitted = fit_to_bank(Own(device="cpu"), _bank(people, tmp_path / "bank"), folder=tmp_path / "fits")
+    assert fitted.split_ == 0
+    assert not (tmp_path / "fits").exists()
