@@ -40,7 +40,7 @@ def identity_means(features: torch.Tensor, pids: torch.Tensor) -> tuple[torch.Te
     """
     identities, index, counts = torch.unique(pids, return_inverse=True, return_counts=True)
     sums = features.new_zeros(len(identities), features.shape[1]).index_add_(0, index, features)
-    return identities, sums / counts[:, None], counts
+    return identities, sums / counts[:, None], counts  # Eq. 2: z^i = 1 / n_i sum_j f(x_j^i)
 
 
 def identity_mean_pairs(

@@ -30,8 +30,8 @@ def fit_to_bank(
     ``pairing="image"`` down-samples the HR camera's images: nobody has an HR version of a genuine LR image.
 
     Args:
-        panning: a `VectorPanning`, `MeanShift` or `RidgeMap`, not fitted yet; it gets ``split_`` and ``fitted_on_``, by
-            which `evaluate_features` refuses to test it on what it was fitted on.
+        panning: a `VectorPanning`, `MeanShift` or `RidgeMap`; it gets ``split_`` and ``fitted_on_``, by which
+            `evaluate_features` refuses to test it on what it was fitted on.
         bank: features of the data set.
         split: number of the train/test split.
         rates: down-sampling rates of the LR images.

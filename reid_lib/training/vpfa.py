@@ -96,6 +96,7 @@ class VectorPanning(FeatureMap):
         return VectorPanningModule(dim, self.hidden, self.blocks, self.residual, self.init_std)
 
     def _fit_map(self, lr: torch.Tensor, hr: torch.Tensor, rate: int) -> nn.Module:
+        # Algorithm 1, stage 2 (1): Gaussian weights; stage 1, features and their means (Eq. 2), has given the pairs
         module = initialise(lambda: self._new_map(lr.shape[1]), self.seed, lr.device)
         with torch.random.fork_rng(devices=[]):  # the loop seeds torch; the caller's own draws go on as they were
             self.history_[rate] = train(
@@ -129,14 +130,18 @@ def train(
     The history has a row per epoch: epoch, loss, seconds and pairs (``images``) per second.
     """
     optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    # "a fixed learning rate schedule" (Section 4.4): halved every 30 of 120 epochs in the released scripts
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 4), gamma=0.5)
     run = Run(None, {}, seed, {"module": module, "optimizer": optimizer}, lr.device, progress)
-    for _ in run.epochs(epochs):
+    for _ in run.epochs(epochs):  # Algorithm 1, stage 2 (2)
         order = torch.randperm(len(lr), generator=run.generator).to(lr.device)
         for rows in run.batches(order.split(batch_size)):
+            z_lr, z_hr = lr[rows], hr[rows]  # (a) a mini-batch of paired features
             with run.autocast():
-                panned = module(lr[rows])
-                loss = vector_panning_loss(panned, hr[rows])
-            run.step(optimizer, {"loss": loss}, len(rows))
+                # (b) Eq. 3-5: z_LR + tanh(W_4 VP(z_LR)), where VP(z) = W_3 s_2(W_2 s_1(W_1 z))
+                panned = module(z_lr)
+                # (c) Eq. 6: |panned - z_HR|^2, divided by d and averaged over the mini-batch
+                loss = vector_panning_loss(panned, z_hr)
+            run.step(optimizer, {"loss": loss}, len(rows))  # (d) gradient descent, by Adam
         schedule.step()
     return run.history
