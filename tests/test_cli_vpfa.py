@@ -11,7 +11,8 @@ from reid_lib import cli, datasets
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.seeds import numpy_generator
 from reid_lib.training.run import initialise
-from reid_lib.training.vpfa import MeanShift, VectorPanning
+from reid_lib.training.vpfa import VectorPanning
+from reid_lib.training.yardsticks import MeanShift
 
 FAST = ["--hidden", "8", "--n-pairs", "32", "--epochs", "2"]
 

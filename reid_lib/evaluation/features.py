@@ -2,12 +2,12 @@
 
 What stands behind a frozen model (VPFA, an analysis of its features) needs the model once, not once per variant::
 
-    bank = FeatureBank(matcher, dataset)
+    bank = frozen_features(matcher, dataset)  # kept in the cache folder; FeatureBank(matcher, dataset) is in memory
     lr, hr = bank(rows, 2), bank(rows, 1)
     scores = evaluate_features(bank, trials, panning)
 """
 
-import os
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,14 +17,16 @@ import torch
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
-from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.image_store import cache_folder, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
-from reid_lib.evaluation.matchers import Map
+from reid_lib.digest import code_digest, keyed
+from reid_lib.evaluation.matchers import FeatureMatcher, Map
 from reid_lib.evaluation.ranking import (
     RANKS,
     Evaluation,
@@ -34,6 +36,10 @@ from reid_lib.evaluation.ranking import (
     indices_of,
     score,
 )
+from reid_lib.files import whole
+
+# code that decides no feature; the generator of `synth` has its version in its images' paths
+NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.datasets.synth")
 
 
 class FrozenModel(Protocol):
@@ -60,7 +66,7 @@ class FeatureBank:
         dataset: the data set.
         kernel: down-sampling kernel (`resolution.degrade`).
         folder: where features are kept, one file per rate, and found again; it must be this model's, data set's and
-            kernel's own (`training.vpfa.frozen_features` names one). None keeps them in memory alone.
+            kernel's own (`frozen_features` names one). None keeps them in memory alone.
         batch_size: images embedded at a time.
         progress: whether to show progress bars.
     """
@@ -89,7 +95,7 @@ class FeatureBank:
         """Return the features (n, d), float32 on the CPU, of images down-sampled by their rates.
 
         Args:
-            rows: (n,) numbers of images in the data set's table.
+            rows: (n,) indices of images in the data set's table.
             rates: one rate for all, or (n,); 1 is HR.
 
         Raises:
@@ -154,12 +160,43 @@ class FeatureBank:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self._file(rate).with_suffix(f".{os.getpid()}.part")  # another process may write the same file
-        try:
+        with whole(self._file(rate)) as part:
             save_file(kept, part)
-            part.replace(self._file(rate))
-        finally:
-            part.unlink(missing_ok=True)
+
+
+def frozen_features(
+    matcher: FeatureMatcher, dataset: ReIDDataset, kernel: str = "bicubic", progress: bool = True
+) -> FeatureBank:
+    """Return the bank of a network's features of a data set, kept in the cache folder.
+
+    A network is known by its weights and its code: the same one finds its features again, be it in another notebook.
+    Of code outside this package (a network defined in a notebook) only the weights and the printed form count.
+
+    Args:
+        matcher: its ``embed`` is a module, or a method of one.
+        dataset: the data set.
+        kernel: down-sampling kernel.
+        progress: whether to show progress bars.
+    """
+    network = getattr(matcher.embed, "__self__", matcher.embed)
+    how = [repr(network), getattr(matcher.embed, "__name__", ""), matcher.input_size, matcher.device.type]
+    what = [dataset.fingerprint(times=True), dataset.size, kernel]
+    code = _code_of(matcher, *network.modules())
+    folder = keyed(cache_folder() / "features", dataset.name, _weights_digest(network), *how, *what, *code)
+    return FeatureBank(matcher, dataset, kernel=kernel, folder=folder, progress=progress)
+
+
+def _weights_digest(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _code_of(*objects: object) -> list[str]:
+    """Return digests of this module's code and of the modules of this package in which the objects' classes stand."""
+    modules = {cls.__module__ for one in objects for cls in type(one).__mro__} | {__name__}
+    return [code_digest(module, NOT_DECISIVE) for module in sorted(modules) if module.startswith("reid_lib.")]
 
 
 def trial_features(bank: FeatureBank, trial: Trial, panning: Map | None = None) -> tuple[torch.Tensor, torch.Tensor]:

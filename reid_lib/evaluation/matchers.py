@@ -16,7 +16,7 @@ from reid_lib.networks.osnet import osnet_x0_25
 
 
 class Map(Protocol):
-    """What moves features of LR images; the estimators of `training.vpfa` are such."""
+    """What moves features of LR images; the estimators of `training.feature_maps` are such."""
 
     def transform(self, features: torch.Tensor, rates: ArrayLike) -> torch.Tensor:
         """Map features (n, d) of images of rates (n,) to features (n, d)."""

@@ -38,9 +38,9 @@ def identity_means(features: torch.Tensor, pids: torch.Tensor) -> tuple[torch.Te
     Returns:
         The identities (P,) in ascending order, their mean features (P, d), and how many images (P,) each has.
     """
-    identities, place, counts = torch.unique(pids, return_inverse=True, return_counts=True)
-    sums = features.new_zeros(len(identities), features.shape[1]).index_add_(0, place, features)
-    return identities, sums / counts[:, None], counts
+    identities, index, counts = torch.unique(pids, return_inverse=True, return_counts=True)
+    sums = features.new_zeros(len(identities), features.shape[1]).index_add_(0, index, features)
+    return identities, sums / counts[:, None], counts  # Eq. 2: z^i = 1 / n_i sum_j f(x_j^i)
 
 
 def identity_mean_pairs(
@@ -72,7 +72,7 @@ def sample_pairs(pairs: int, n_pairs: int, generator: torch.Generator) -> torch.
     often they are drawn.
 
     Returns:
-        int64 (n_pairs,), numbers from 0 to ``pairs`` - 1.
+        int64 (n_pairs,), indices from 0 to ``pairs`` - 1.
     """
     rounds = -(-n_pairs // pairs)
     return torch.cat([torch.randperm(pairs, generator=generator) for _ in range(rounds)])[:n_pairs]

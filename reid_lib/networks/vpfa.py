@@ -47,23 +47,12 @@ class VectorPanningModule(nn.Module):
 
     def gate(self, z: torch.Tensor) -> torch.Tensor:
         """Return f(z) = tanh(W_4 VP(z)) (Eq. 4, 5), shape (N, d), each number between -1 and 1."""
-        return torch.tanh(self.back(self.blocks(z)))
+        vp = self.blocks(z)  # Eq. 4: W_3 s_2(W_2 s_1(W_1 z)); s: LayerNorm and ReLU, behind W_3 too
+        return torch.tanh(self.back(vp))  # Eq. 5: tanh(W_4 VP(z))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Map LR features (N, d) to pseudo-HR features (N, d): z + f(z) (Eq. 3)."""
-        return z + self.gate(z) if self.residual else self.gate(z)
-
-
-class Shift(nn.Module):
-    """Adds one vector to every feature: the "resolution direction" at its plainest (a yardstick, not in the paper)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.offset = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Map features (N, d) to (N, d)."""
-        return z + self.offset
+        """Map LR features (N, d) to pseudo-HR features (N, d)."""
+        return z + self.gate(z) if self.residual else self.gate(z)  # Eq. 3: z + f(z)
 
 
 class MirrorAveraged(nn.Module):

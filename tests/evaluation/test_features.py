@@ -1,5 +1,7 @@
 """The bank of frozen features and trials scored on it, against one image and one trial at a time."""
 
+import shutil
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +12,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
+from reid_lib import digest
+from reid_lib.datasets.image_store import cache_folder
 from reid_lib.datasets.mlr import trials
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation import features
-from reid_lib.evaluation.features import FeatureBank, evaluate_features, trial_features
+from reid_lib.evaluation.features import FeatureBank, evaluate_features, frozen_features, trial_features
 from reid_lib.evaluation.matchers import FeatureMatcher, PannedMatcher
 from reid_lib.evaluation.ranking import evaluate
+from reid_lib.networks.baseline import Baseline
 from reid_lib.networks.inputs import normalise
+from reid_lib.networks.tiny import tiny
+from reid_lib.networks.vpfa import MirrorAveraged
 from reid_lib.seeds import numpy_generator, torch_generator
-from reid_lib.training.vpfa import MeanShift, VectorPanning, fit_to_bank
+from reid_lib.training.panning import fit_to_bank
+from reid_lib.training.run import initialise
+from reid_lib.training.vpfa import VectorPanning
+from reid_lib.training.yardsticks import MeanShift
 
 CPU = torch.device("cpu")
 SIZE = (24, 12)
@@ -222,6 +232,77 @@ def test_nan_features_are_refused_and_not_kept(people: ReIDDataset, tmp_path: Pa
     assert not (tmp_path / "bank").exists()
     good = _bank(people, folder=tmp_path / "bank")([8, 6], 2)
     assert good.isfinite().all()
+
+
+def _network() -> Baseline:
+    return initialise(lambda: Baseline(tiny(width=4), 5), 0, CPU).eval()
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("embedded again")
+
+
+def test_frozen_features_are_found_by_the_weights(people: ReIDDataset) -> None:
+    network = _network()
+    first = frozen_features(FeatureMatcher(network.embed, (24, 12), CPU, 1), people, progress=False)
+    before = first([3, 1], [2, 1])
+    assert first.folder.parent == cache_folder() / "features"
+    assert first.folder.name.startswith("noise-")
+    assert (first.split, first.kernel) == (1, "bicubic")
+
+    def matcher(change: float = 0.0, size: tuple[int, int] = (24, 12), method: str = "embed") -> FeatureMatcher:
+        copy = deepcopy(network)
+        copy.neck.running_mean[2] += change
+        return FeatureMatcher(getattr(copy, method), size, CPU)
+
+    again = frozen_features(matcher(), people, progress=False)
+    assert again.folder == first.folder
+    again.model.features = _never
+    assert torch.equal(again([3, 1], [2, 1]), before)
+    larger = replace(people, size=(30, 15))
+    others = [
+        frozen_features(matcher(change=1e-3), people),
+        frozen_features(matcher(), people, "area"),
+        frozen_features(matcher(size=(30, 15)), people),
+        frozen_features(matcher(method="forward"), people),
+        frozen_features(FeatureMatcher(network.backbone, (24, 12), CPU), people),
+        frozen_features(matcher(), larger),
+        frozen_features(matcher(), replace(people, name="other")),
+    ]
+    assert len({first.folder, *(bank.folder for bank in others)}) == 1 + len(others)
+    assert others[1].kernel == "area"
+
+
+def test_frozen_features_are_made_anew_when_the_networks_code_changes(
+    people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shutil.copytree(digest.PACKAGE, tmp_path / "reid_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", package)
+    network = _network()
+    plain = FeatureMatcher(network.embed, SIZE, CPU)
+    mirrored = FeatureMatcher(MirrorAveraged(network.backbone), SIZE, CPU)
+
+    def changes(*files: Path, line: str = "changed = True") -> list[bool]:
+        folders = [frozen_features(matcher, people).folder for matcher in (plain, mirrored)]
+        before = {file: file.read_text() for file in files}
+        for file, text in before.items():
+            file.write_text(f"{text}\n{line}\n")
+        changed = [
+            frozen_features(matcher, people).folder != folder
+            for matcher, folder in zip((plain, mirrored), folders, strict=True)
+        ]
+        for file, text in before.items():
+            file.write_text(text)
+        return changed
+
+    for both in ("networks/resnet.py", "evaluation/matchers.py", "evaluation/features.py", "datasets/resolution.py"):
+        assert changes(package / both) == [True, True], both
+    assert changes(package / "networks/baseline.py") == [True, False]
+    assert changes(package / "networks/vpfa.py") == [False, True]
+    generator = [file for file in package.rglob("*.py") if "synth" in str(file.relative_to(package))]
+    assert generator
+    assert changes(*generator, package / "networks/transreid.py", package / "training/vpfa.py") == [False, False]
+    assert changes(package / "networks/resnet.py", line="# a comment") == [False, False]
 
 
 @pytest.mark.parametrize(

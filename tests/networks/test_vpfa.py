@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from reid_lib.networks.vpfa import MirrorAveraged, Shift, VectorPanningModule
+from reid_lib.networks.vpfa import MirrorAveraged, VectorPanningModule
 from reid_lib.reporting import results
 from reid_lib.seeds import torch_generator
 
@@ -102,12 +102,6 @@ def test_the_gate_is_bounded() -> None:
 def test_bad_sizes(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VectorPanningModule(**arguments)
-
-
-def test_shift_adds_one_vector() -> None:
-    shift = Shift(3)
-    shift.offset.data = torch.tensor([1.0, 0.0, -1.0])
-    assert shift(torch.ones(2, 3)).tolist() == [[2, 1, 0], [2, 1, 0]]
 
 
 def test_mirror_averaged_is_the_mean_of_both_sides() -> None:
