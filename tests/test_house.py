@@ -30,7 +30,7 @@ FILES = {
 }
 IMPORTS = {module: set(imports(path.read_text(encoding="utf-8"))) for module, path in FILES.items()}
 PAPERS = sorted(
-    path.stem for path in (PACKAGE / "networks").glob("*.py") if (PACKAGE / "training" / path.name).exists()
+    path.stem for path in (PACKAGE / "networks").glob("[a-z]*.py") if (PACKAGE / "training" / path.name).exists()
 )
 
 
