@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +93,20 @@ def imports(source: str) -> Iterator[str]:
 
 
 def _reached(modules: Iterable[str], skip: Sequence[str]) -> dict[str, str]:
-    """Return the parsed code of the modules and of all that they import, by name, in alphabetical order."""
+    """Return the digest of the parsed code of the modules and of all that they import, by name, alphabetically."""
     found, waiting = {}, list(modules)
     while waiting:
         module = waiting.pop()
         if module not in found and not any(f"{module}.".startswith(f"{left_out}.") for left_out in skip):
-            source = _file(module).read_text(encoding="utf-8")
-            found[module] = parsed(source)
-            waiting += imports(source)
+            found[module], imported = _look(PACKAGE, _file(module).read_text(encoding="utf-8"))
+            waiting += imported
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1024)
+def _look(package: Path, source: str) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a source's parsed code and its imports from ``package``; one look serves all notebooks."""
+    return digest(parsed(source)), tuple(imports(source))
 
 
 def _file(module: str) -> Path | None:

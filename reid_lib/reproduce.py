@@ -18,6 +18,7 @@ import nbformat
 
 from reid_lib import writeback
 from reid_lib.datasets import LOADERS, names
+from reid_lib.datasets.synth.sets import GENERATOR_VERSION
 from reid_lib.digest import code_digest, digest, file_digest, imports, plain, source_digest
 from reid_lib.files import write_text
 from reid_lib.reporting import artefacts, results
@@ -149,7 +150,8 @@ def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> s
     """Return a digest of what a run depends on: parameters, published.csv, and the code that its cells reach.
 
     Docstrings and comments do not count. `datasets.load` reaches every loader; of these count those whose data set the
-    parameters name, and those that a cell imports itself.
+    parameters name, and those that a cell imports itself. How `synth` draws reaches networks on any data set through
+    ``weights="synth"``: there it counts by its version.
     """
     cells = _python_cells(path)
     loaders = {name: loader.__module__ for name, loader in LOADERS.items()}
@@ -162,6 +164,7 @@ def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> s
         parameters,
         source_digest(cells, skip=sorted(rooms)),
         [code_digest(module) for module in sorted(own)],
+        GENERATOR_VERSION,
         file_digest(published) if published.is_file() else None,
     )
 
