@@ -7,14 +7,19 @@ and notebooks whose imports reach it.
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
+
+# what decides no weight and no feature (decision HOUSE-1); how `synth` draws is in its images' paths, as a version
+NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.datasets.synth")
 
 
 def plain(value: Any) -> Any:
@@ -39,7 +44,15 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_digest(module: str, skip: Sequence[str] = ()) -> str:
+def weights_digest(weights: Mapping[str, Any]) -> str:
+    """Return a digest of tensors by name (a ``state_dict``), of all their bits."""
+    found = hashlib.sha256()
+    for name, tensor in weights.items():
+        found.update(name.encode() + np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    return found.hexdigest()
+
+
+def code_digest(module: str, skip: Sequence[str] = ()) -> str:  # decision HOUSE-1
     """Return a digest of a module of this package and of all modules of it that it imports, be it through another one.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def whole(path: str | Path) -> Iterator[Path]:  # decision HOUSE-2
     """Yield the name of a new file beside ``path``, which takes its place when the block has written it.
 
     Readers see the old file or the new one, never a part, also where two processes write at once. If the block fails,

@@ -146,7 +146,7 @@ def changed_parameters(path: Path, wanted: Mapping[str, object]) -> dict[str, ob
     return {name: value for name, value in wanted.items() if plain(value) != plain(known[name])}
 
 
-def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> str:
+def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> str:  # decision RUN-4
     """Return a digest of what a run depends on: parameters, published.csv, and the code that its cells reach.
 
     Docstrings and comments do not count. `datasets.load` reaches every loader; of these count those whose data set the
@@ -243,7 +243,7 @@ def _run(root: Path, path: Path, folder: Path, parameters: dict[str, object], pr
     return time.monotonic() - started
 
 
-def _kernel_manager_class() -> type:
+def _kernel_manager_class() -> type:  # decision RUN-5
     """Return a kernel manager whose python3 is the interpreter that runs this process.
 
     Jupyter looks a kernel up by name, in the user's folders and those of JUPYTER_PATH too: "python3" may be

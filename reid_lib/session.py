@@ -54,7 +54,7 @@ _MEANING = {
 
 
 @dataclass(eq=False)
-class Session:
+class Session:  # decision HOUSE-8
     """One run of a notebook or a command: what it works on, and where its results go.
 
     Attributes:
@@ -179,7 +179,7 @@ class Session:
         own = [group for _, group in groups if results.groups(group) <= self._groups.get(paper, set())]
         return results.merge_seeds(rows.loc[sorted(place for group in own for place in group.index)])
 
-    def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:
+    def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:  # decision REPORT-1
         """Show a figure and save it as ``<name>.png`` in the folder.
 
         Args:
@@ -199,7 +199,7 @@ class Session:
         display(Image(buffer.getvalue(), alt=name.replace("_", " ")))
         pyplot.close(fig)  # else the inline backend shows it a second time
 
-    def finish(self) -> pd.DataFrame:
+    def finish(self) -> pd.DataFrame:  # decision RUN-1
         """Write ``<name>.run.json``, the sign that the notebook ran through; return it as a table."""
         record = self._provenance() | {"notebook": self.name, "written": sorted(self._files)}
         write_text(self.folder / f"{self.name}.run.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
@@ -253,7 +253,7 @@ def source(function: Callable) -> "Markdown":
     return Markdown(f"```python\n{inspect.getsource(function)}```")
 
 
-def start(
+def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-9
     name: str,
     *,
     profile: str,

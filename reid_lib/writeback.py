@@ -13,7 +13,7 @@ from reid_lib.digest import parsed
 from reid_lib.files import write_text
 
 
-def check(dataset: str, changed: Mapping[str, Mapping[str, object]]) -> None:
+def check(dataset: str, changed: Mapping[str, Mapping[str, object]]) -> None:  # decision RUN-3
     """Refuse what must not get into ``notebooks/``.
 
     Args:
@@ -42,6 +42,7 @@ def write(root: Path, path: Path, executed: Path) -> None:
     write_text(path, nbformat.writes(result) + "\n")
 
 
+# decision RUN-2
 def transplant(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode, root: Path) -> nbformat.NotebookNode:
     """Return ``notebook`` with the outputs of its ``executed`` copy.
 

@@ -328,18 +328,23 @@ def test_readme_rebuilds_the_files_that_are_there(
     folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(project, "project_root", lambda: folders)
-    _stand_in(monkeypatch, "readme", FILES=("README.md", "docs/results.md", "absent.md"), rebuilt=str.upper)
+    drawn = []
+    files = ("README.md", "docs/results.md", "absent.md")
+    _stand_in(monkeypatch, "readme", FILES=files, rebuilt=str.upper, headline_figure=lambda: "a figure")
+    monkeypatch.setattr(reporting.figures, "save", lambda *args: drawn.append(args))
     (folders / "docs").mkdir()
     (folders / "README.md").write_text("OLD\n")
     (folders / "docs" / "results.md").write_text("new\n")
     assert cli.main(["readme", "--check"]) == 1
     assert (folders / "docs" / "results.md").read_text() == "new\n"
+    assert drawn == []
     assert capsys.readouterr().out.splitlines() == [
         "README.md is up to date",
         "results.md is out of date: run `reid-lib readme`",
     ]
     assert cli.main(["readme"]) == 0
     assert (folders / "docs" / "results.md").read_text() == "NEW\n"
+    assert [(figure, folder.name, name) for figure, folder, name in drawn] == [("a figure", "demo", "headline")]
     assert cli.main(["readme", "--check"]) == 0
 
 

@@ -3,9 +3,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from reid_lib import digest
-from reid_lib.digest import code_digest, file_digest, keyed, parsed, plain, source_digest
+from reid_lib.digest import code_digest, file_digest, keyed, parsed, plain, source_digest, weights_digest
 
 BASELINE = "reid_lib.training.baseline"
 
@@ -103,3 +104,12 @@ def test_a_notebook_depends_on_what_its_cells_import(package: Path) -> None:
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"there is no module reid_lib\.training\.nothing"):
         code_digest("reid_lib.training.nothing")
+
+
+def test_weights_are_known_by_their_bits() -> None:
+    part = torch.nn.BatchNorm1d(2)
+    before = weights_digest(part.state_dict())
+    assert weights_digest(part.state_dict()) == before
+    assert weights_digest({f"a.{name}": value for name, value in part.state_dict().items()}) != before
+    part.running_mean[0] = 1e-30
+    assert weights_digest(part.state_dict()) != before

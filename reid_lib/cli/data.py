@@ -61,7 +61,7 @@ class DataCheck:
 
 
 @dataclass(frozen=True)
-class DataTrials:
+class DataTrials:  # decision PROTOCOL-10
     name: Positional[str]
     """Data set."""
     output: Output

@@ -110,8 +110,10 @@ class Readme:
 
     def run(self) -> int:
         from reid_lib.files import write_text
-        from reid_lib.reporting import readme
+        from reid_lib.reporting import figures, readme, results
 
+        if not self.check:
+            figures.save(readme.headline_figure(), results.results_root() / "demo", "headline")
         stale = 0
         for path in (project_root() / name for name in readme.FILES):
             if not path.is_file():

@@ -140,14 +140,14 @@ def trials(
     return drawn
 
 
-def split_trials(
+def split_trials(  # decision PROTOCOL-7
     dataset: ReIDDataset, rates: Sequence[int] = MLR_RATES, seed: int = 0, simulate: bool | None = None
 ) -> list[Trial]:
     """One trial on each split of the data set: what "10 random splits" means in the papers' tables."""
     return [trials(dataset, split, rates, 1, seed, simulate)[0] for split in range(len(dataset.splits))]
 
 
-def settings(
+def settings(  # decision PROTOCOL-6
     dataset: ReIDDataset,
     rates: Sequence[int] = (1, 2, 3, 4, 8),
     mlr_rates: Sequence[int] = MLR_RATES,
@@ -193,6 +193,7 @@ def _same_camera(trial: Trial) -> Trial:
     return replace(trial, query=hr[["path", "pid", "camid"]].assign(rate=1))
 
 
+# decision PROTOCOL-5
 def lr_camera(dataset: ReIDDataset, table: pd.DataFrame, split: int = 0, seed: int = 0) -> pd.Series:
     """Return, for each row of ``table``, the LR camera of its identity (see `trials` for the rule)."""
     if dataset.genuine_lr_camid is not None:

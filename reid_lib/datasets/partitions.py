@@ -30,7 +30,7 @@ def cuhk03_pid(pair: int, person: int) -> int:
     return sum(CUHK03_PAIRS[: pair - 1]) + person - 1
 
 
-def read_halves(path: str | Path, name: str, pids: Sequence[int]) -> tuple[Split, ...]:
+def read_halves(path: str | Path, name: str, pids: Sequence[int]) -> tuple[Split, ...]:  # decision PROTOCOL-8
     """Read ``Partition_viper.mat`` or ``Partition_caviar.mat``: ten splits of the identities in halves.
 
     In these MATLAB 7.3 files ``partition.idx_train`` marks the training rows of a list that holds one row per

@@ -30,7 +30,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class ReIDDataset:
+class ReIDDataset:  # decision PROTOCOL-1
     """A re-ID data set.
 
     Attributes:
@@ -82,7 +82,7 @@ class ReIDDataset:
         column = _split_column(self.table, self.splits[split])
         return self.table[column == part].assign(split=part)
 
-    def read(self, path: str) -> np.ndarray:
+    def read(self, path: str) -> np.ndarray:  # decision PROTOCOL-2
         """Return the image of a table's ``path`` as uint8 (H, W, 3) RGB at the data set's size.
 
         Raises:

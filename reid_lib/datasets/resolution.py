@@ -16,6 +16,7 @@ KERNELS = ("bicubic", "bilinear", "area", "lanczos")
 _SUPPORT = {"bicubic": 2.0, "bilinear": 1.0, "area": 0.5, "lanczos": 3.0}
 
 
+# decision PROTOCOL-3
 def degrade(images: torch.Tensor, rate: int | torch.Tensor, kernel: str = "bicubic") -> torch.Tensor:
     """Down-sample images by ``rate`` and resize them back: what a far camera leaves of an HR image.
 
@@ -90,7 +91,7 @@ def _matrix_on(device: torch.device, kernel: str, n_in: int, n_out: int) -> torc
     return torch.from_numpy(resize_matrix(kernel, n_in, n_out)).to(device)
 
 
-def resize_matrix(kernel: str, n_in: int, n_out: int) -> np.ndarray:
+def resize_matrix(kernel: str, n_in: int, n_out: int) -> np.ndarray:  # decision PROTOCOL-4
     """Return the float32 matrix (n_out, n_in) that resizes a line of ``n_in`` samples to ``n_out``.
 
     Row i holds the weights of the input samples in output sample i; they sum to 1. When the line shrinks, the kernel

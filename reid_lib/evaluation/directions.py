@@ -82,6 +82,7 @@ def direction_cosine(first: Array, second: Array) -> float:
     return ((first @ second) / lengths).clamp(-1, 1).item()
 
 
+# decision VPFA-6
 def halves(pids: Any, by: Literal["identity", "image"] = "identity", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split rows into two random halves.
 

@@ -7,7 +7,6 @@ What stands behind a frozen model (VPFA, an analysis of its features) needs the 
     scores = evaluate_features(bank, trials, panning)
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +16,6 @@ import torch
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
@@ -25,7 +23,7 @@ from reid_lib.datasets.image_store import cache_folder, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
-from reid_lib.digest import code_digest, keyed
+from reid_lib.digest import NOT_DECISIVE, code_digest, keyed, weights_digest
 from reid_lib.evaluation.matchers import FeatureMatcher, Map
 from reid_lib.evaluation.ranking import (
     RANKS,
@@ -37,9 +35,6 @@ from reid_lib.evaluation.ranking import (
     score,
 )
 from reid_lib.files import whole
-
-# code that decides no feature; the generator of `synth` has its version in its images' paths
-NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.datasets.synth")
 
 
 class FrozenModel(Protocol):
@@ -58,7 +53,7 @@ class FrozenModel(Protocol):
         ...
 
 
-class FeatureBank:
+class FeatureBank:  # decision EVAL-8
     """The features of a data set's images at any rate; each is embedded when it is first asked for.
 
     Args:
@@ -182,15 +177,8 @@ def frozen_features(
     how = [repr(network), getattr(matcher.embed, "__name__", ""), matcher.input_size, matcher.device.type]
     what = [dataset.fingerprint(times=True), dataset.size, kernel]
     code = _code_of(matcher, *network.modules())
-    folder = keyed(cache_folder() / "features", dataset.name, _weights_digest(network), *how, *what, *code)
+    folder = keyed(cache_folder() / "features", dataset.name, weights_digest(network.state_dict()), *how, *what, *code)
     return FeatureBank(matcher, dataset, kernel=kernel, folder=folder, progress=progress)
-
-
-def _weights_digest(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _code_of(*objects: object) -> list[str]:

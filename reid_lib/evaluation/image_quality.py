@@ -50,7 +50,7 @@ class LPIPS:
         return self.network(2 * recovered - 1, 2 * truth - 1).flatten()
 
 
-def load_lpips(net: str, weights: str | Path, device: torch.device | str = "cpu") -> LPIPS:
+def load_lpips(net: str, weights: str | Path, device: torch.device | str = "cpu") -> LPIPS:  # decision EVAL-6
     """Build LPIPS (version 0.1) on ImageNet weights; its own linear weights come with the ``lpips`` package.
 
     Args:
@@ -107,7 +107,7 @@ def image_quality(
 @torch.inference_mode()
 # TF32, cuDNN's default on CUDA, has three digits: too few for the variances of SSIM
 @torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-def per_image(
+def per_image(  # decision EVAL-5
     recovered: torch.Tensor, truth: torch.Tensor, lpips: LPIPS | None = None, batch: int = 64
 ) -> pd.DataFrame:
     """Compare each recovered image with its truth.

@@ -23,7 +23,7 @@ class Map(Protocol):
         ...
 
 
-class FeatureMatcher:
+class FeatureMatcher:  # decision HOUSE-6
     """The Matcher of one network: the same feature for query and gallery, compared by cosine.
 
     Args:
@@ -56,7 +56,7 @@ class FeatureMatcher:
         """Embed uint8 images (n, 3, H, W) as features (n, d) of length 1; the rates make no difference."""
         return self.embed_gallery(images)
 
-    def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:  # decision EVAL-3
         """Squared Euclidean distances (n_query, n_gallery) of features of length 1: they rank as cosines do."""
         return euclidean(query, gallery)
 

@@ -49,7 +49,7 @@ def euclidean(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
     return torch.addmm(squares, query, gallery.T, alpha=-2).clamp_(min=0)
 
 
-def rank_metrics(
+def rank_metrics(  # decision EVAL-1
     distances: Array,
     query_pids: Array | Sequence[int],
     gallery_pids: Array | Sequence[int],
@@ -130,6 +130,7 @@ def _same_identity(
     return columns, same & ~removed, removed
 
 
+# decision EVAL-2
 def _count_not_farther(distances: torch.Tensor, positives: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Count, for each positive (n_query, P), all gallery images that are not farther.
 
@@ -212,7 +213,7 @@ def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
 
 
-def with_gain(scores: Evaluation, reference: Evaluation, metric: str = "rank1") -> Evaluation:
+def with_gain(scores: Evaluation, reference: Evaluation, metric: str = "rank1") -> Evaluation:  # decision EVAL-9
     """Add what a method gains over another one on the same trials: ``rank1_gain``, in percentage points.
 
     Its interval is that of the paired differences, far narrower than the two methods' own: most of what trials differ
@@ -313,6 +314,7 @@ def check_trials(trials: Sequence[Trial], split: int | None) -> None:
         )
 
 
+# decision EVAL-4
 def evaluate_settings(matcher: Matcher, settings: dict[str, Sequence[Trial]], **options: Any) -> dict[str, Evaluation]:
     """Evaluate several settings (`mlr.settings`) at once: an image that they share is embedded once.
 

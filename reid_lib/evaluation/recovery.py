@@ -46,7 +46,7 @@ class AsItIs:
         return images
 
 
-class RecoveredMatcher:
+class RecoveredMatcher:  # decision EVAL-7
     """The Matcher that recovers a query's image and then matches as another Matcher does with an HR query.
 
     Every query is recovered, an HR one too: its rate is unknown. Gallery images are HR and are taken as they are.

@@ -22,6 +22,7 @@ def image_adversarial_loss(real: torch.Tensor, recovered_hr: torch.Tensor, recov
     return adversarial_loss(real, recovered_lr) + adversarial_loss(real, recovered_hr)
 
 
+# decision CADNET-2
 def encoder_adversarial_loss(hr: torch.Tensor, lr: torch.Tensor, form: str = "non_saturating") -> torch.Tensor:
     """What E minimises against D_F (Eq. 1); both terms depend on E.
 

@@ -65,7 +65,7 @@ def identity_mean_pairs(
     return lr_means[in_hr], hr_means[in_lr], lr_ids[in_hr]
 
 
-def sample_pairs(pairs: int, n_pairs: int, generator: torch.Generator) -> torch.Tensor:
+def sample_pairs(pairs: int, n_pairs: int, generator: torch.Generator) -> torch.Tensor:  # decision VPFA-1
     """Sample ``n_pairs`` of ``pairs`` pairs "with identity-level shuffling" (Section 5.2).
 
     Shuffles of all pairs follow one another until there are enough, so that two pairs differ by at most one in how

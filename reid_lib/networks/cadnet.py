@@ -78,7 +78,7 @@ class CADNet(nn.Module):
         return self.joint_feature(maps[-1], None if self.features == "f" else self.G(maps))
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module):  # decision CADNET-3, decision CADNET-4
     """G: residual up-sampling blocks (Miyato et al.), to which E's maps are added on the way (Ledig et al.).
 
     A block's output has as many channels as the map of E that is added to it; the last block, which meets none, has
@@ -149,7 +149,7 @@ class UpBlock(nn.Module):
         return x if self.scale == 1 else functional.interpolate(x, scale_factor=self.scale, mode="nearest")
 
 
-class ResolutionDiscriminator(nn.Sequential):
+class ResolutionDiscriminator(nn.Sequential):  # decision CADNET-5
     """D_F (Tsai et al., 2018): five convolutions, leaky ReLU 0.2 between; one logit ("this is HR") for each position.
 
     Tsai et al. have 4x4 convolutions of stride 2 and far larger maps. Here a layer has them while both sides of its

@@ -8,7 +8,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def normalise(images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+def normalise(images: Tensor, size: tuple[int, int] | None = None) -> Tensor:  # decision BASE-3
     """Resize to ``size`` (if needed), scale to 0..1, subtract ImageNet's mean, divide by its deviation.
 
     The resize is bilinear with antialias: a smaller size averages over all the pixels that a new pixel

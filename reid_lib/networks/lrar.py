@@ -9,7 +9,7 @@ from torch import nn
 from reid_lib.networks.resnet import ResNet
 
 
-class LRARNetwork(nn.Module):
+class LRARNetwork(nn.Module):  # decision LRAR-1
     """A residual network whose maps and whose feature depend on each image's level (Fig. 2).
 
     Args:

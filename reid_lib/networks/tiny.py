@@ -5,7 +5,7 @@ from torchvision.models.resnet import BasicBlock
 from reid_lib.networks.resnet import ResNet
 
 
-def tiny(width: int = 32) -> ResNet:
+def tiny(width: int = 32) -> ResNet:  # decision BASE-2
     """Return the CPU network: feature of 8 x ``width`` (256), map 8x4 for 128x64.
 
     The stem is one 3x3 convolution of stride 2, and the first stage has stride 2 where ResNet-50 has its max

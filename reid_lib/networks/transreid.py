@@ -153,7 +153,7 @@ class _Base(nn.Module):
             x = block(x)
         return x
 
-    def _camera_embedding(self, camera: Tensor | int | None, n: int) -> Tensor:
+    def _camera_embedding(self, camera: Tensor | int | None, n: int) -> Tensor:  # decision BASE-4
         if camera is None:
             return self.sie_embed.mean(0, keepdim=True)
         camera = torch.as_tensor(camera, device=self.sie_embed.device).expand(n)

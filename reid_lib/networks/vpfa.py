@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class VectorPanningModule(nn.Module):
+class VectorPanningModule(nn.Module):  # decision VPFA-2
     """VP module (Eq. 3-5): blocks of (Linear, LayerNorm, ReLU), a Linear back, tanh, added to the input.
 
     At 3840 numbers a feature and the defaults it has 24.14 million parameters (Section 5.4).

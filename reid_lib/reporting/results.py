@@ -125,7 +125,7 @@ def read_all() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
 
 
-def as_roles(rows: pd.DataFrame) -> pd.DataFrame:
+def as_roles(rows: pd.DataFrame) -> pd.DataFrame:  # decision REPORT-2
     """Rows whose methods name the role of VPFA's frozen model, not the model: it is another one here than in the paper.
 
     "TransReID + VPFA" becomes "frozen model + VPFA", so that published and measured rows line up while no measured row
@@ -138,7 +138,7 @@ def as_roles(rows: pd.DataFrame) -> pd.DataFrame:
 # --- write ----------------------------------------------------------------------------------------
 
 
-def write(
+def write(  # decision HOUSE-9
     rows: Rows,
     profile: str,
     dataset: str,

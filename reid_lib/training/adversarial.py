@@ -59,6 +59,7 @@ def parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
     return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
 
+# decision CADNET-10
 def check_discriminators(steps: Sequence[Mapping[str, torch.Tensor]], epoch: int, weights: Mapping[str, str]) -> None:
     """Stop where a discriminator has won outright.
 

@@ -20,7 +20,7 @@ from reid_lib.training.training_set import TrainingSet
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
+class BaselineConfig:  # decision BASE-1
     """Settings of the baseline; the defaults are the ``paper`` profile.
 
     Attributes:

@@ -30,7 +30,7 @@ WEIGHTS = {"d_f": "lambda_adversarial_f", "d_i": "lambda_adversarial_i"}  # of e
 
 
 @dataclass(frozen=True)
-class CADNetConfig:
+class CADNetConfig:  # decision CADNET-7, decision CADNET-11
     """Settings of CAD-Net; the defaults are the paper's, and the ``paper`` profile's.
 
     The variants of Table 1 are ``features="f"`` and ``features="g"``; those of Table 3 are ``lambda_adversarial_i=0``,
@@ -108,7 +108,7 @@ class CADNetConfig:
         return cls(**settings(profile, smaller, changes))
 
 
-class CADNetMatcher(FeatureMatcher):
+class CADNetMatcher(FeatureMatcher):  # decision CADNET-6
     """The Matcher of CAD-Net: u of query and gallery alike, compared by Euclidean distance as it is (Section 3.1).
 
     ``network`` is a trained one, ``history`` has the means of every epoch (`train`), ``where`` is the rest of what
@@ -183,7 +183,7 @@ def train(
     return CADNetMatcher(network, pd.DataFrame(run.history), size, data.device, split)
 
 
-def build_network(config: CADNetConfig, size: tuple[int, int], identities: int) -> CADNet:
+def build_network(config: CADNetConfig, size: tuple[int, int], identities: int) -> CADNet:  # decision CADNET-8
     """Build the network of a configuration for images of ``size`` (H, W), without the parts that it does not need."""
     backbone = partial(build_backbone, config.network, config.width, config.weights, size, last_stride=2)
     return CADNet(
@@ -209,6 +209,7 @@ def build_optimizers(config: CADNetConfig, network: CADNet) -> dict[str, torch.o
     return optimizers
 
 
+# decision CADNET-9
 def draw_indices(data: TrainingSet, config: CADNetConfig, seed: int, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return an epoch of (HR half, LR half), each p identities with k images, drawn independently ("shuffled", 3.2).
 
@@ -245,7 +246,7 @@ def training_batch(
     return Batch(inputs, labels, paired, truths.contiguous(memory_format=torch.channels_last))
 
 
-def iterate(
+def iterate(  # decision CADNET-1
     run: Run,
     network: CADNet,
     config: CADNetConfig,

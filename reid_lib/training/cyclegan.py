@@ -26,7 +26,7 @@ BETAS = (0.5, 0.999)  # of Adam; not in the paper, of the authors' code
 
 
 @dataclass(frozen=True)
-class CycleGANConfig:
+class CycleGANConfig:  # decision CYCLEGAN-1, decision CYCLEGAN-5
     """Settings of CycleGAN; the defaults are its paper's (section numbers are of it, not of CAD-Net).
 
     Attributes:
@@ -95,7 +95,7 @@ class CycleGANConfig:
         return cls(**settings(profile, smaller, changes))
 
 
-class ImageBuffer:
+class ImageBuffer:  # decision CYCLEGAN-2
     """Generated images of earlier steps, shown to a discriminator again (Section 4, after Shrivastava et al., 2017).
 
     It is a part of the run, so a resumed training goes on with the images that were in it.
@@ -151,7 +151,7 @@ class CycleGANRecoverer:
         return ((recovered + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def train(
+def train(  # decision CYCLEGAN-3
     config: CycleGANConfig,
     dataset: ReIDDataset,
     *,
@@ -221,7 +221,7 @@ def build_optimizers(config: CycleGANConfig, network: CycleGAN) -> dict[str, tor
     return {name: torch.optim.Adam(own, config.learning_rate, BETAS) for name, own in players.items()}
 
 
-def read(
+def read(  # decision CYCLEGAN-4
     data: UnlabelledSet,
     indices: np.ndarray,
     rates: tuple[int, ...],

@@ -229,7 +229,7 @@ class FeatureMap(TransformerMixin, BaseEstimator):
         dtype = np.asarray(features).dtype
         return mapped.cpu().numpy().astype(dtype if dtype.kind == "f" else np.float32, copy=False)
 
-    def _groups(self, n: int, rates: ArrayLike | None) -> Iterator[tuple[nn.Module, torch.Tensor]]:
+    def _groups(self, n: int, rates: ArrayLike | None) -> Iterator[tuple[nn.Module, torch.Tensor]]:  # decision VPFA-4
         """Yield each map with the indices of the rows that it takes."""
         if not self.per_rate:
             if rates is not None:

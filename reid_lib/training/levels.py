@@ -38,7 +38,7 @@ class EstimatedLevelMatcher:
         return self.matcher.embed_at(images, self.estimate(images))
 
 
-def train_level_classifier(
+def train_level_classifier(  # decision LRAR-13
     config: LRARConfig,
     dataset: ReIDDataset,
     *,

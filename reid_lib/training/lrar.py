@@ -25,7 +25,7 @@ STAGES = 4
 
 
 @dataclass(frozen=True)
-class LRARConfig:
+class LRARConfig:  # decision LRAR-2, decision LRAR-3, decision LRAR-7, decision LRAR-10, decision LRAR-14
     """Settings of LRAR; the defaults are the paper's, and the ``paper`` profile's.
 
     The ablations of Table II are ``masks="none"`` (w/o mask), ``varying_length=False`` (w/o val), the latter with
@@ -92,7 +92,7 @@ class LRARConfig:
         return cls(**settings(profile, smaller, changes))
 
 
-def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) -> torch.Tensor:
+def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) -> torch.Tensor:  # decision LRAR-9
     """Return the level of each rate: m for the smallest of m ``seen`` rates (HR), 1 for the largest (III-B).
 
     Args:
@@ -125,7 +125,7 @@ def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) 
     return len(known) - place
 
 
-class LRARMatcher:
+class LRARMatcher:  # decision LRAR-4
     """The Matcher of LRAR (Eq. 2): a query is compared on what its level keeps, a gallery image is always of level m.
 
     Args:
@@ -180,7 +180,7 @@ class LRARMatcher:
         return self.network(normalise(images, self.input_size).contiguous(memory_format=torch.channels_last), levels)
 
 
-def train(
+def train(  # decision LRAR-8
     config: LRARConfig,
     dataset: ReIDDataset,
     *,
@@ -224,7 +224,7 @@ def train(
     return LRARMatcher(network, config.rates, size, data.device, split, genuine_rate)
 
 
-def train_naive(
+def train_naive(  # decision LRAR-11
     config: LRARConfig, dataset: ReIDDataset, rates: Sequence[int] | None = None, **options: object
 ) -> PerRateMatcher:
     """Train the naive solution (V-E.1, Table III): one IDE + Verif for each rate, on LR queries and LR gallery of it.
@@ -257,7 +257,7 @@ def build_network(config: LRARConfig, size: tuple[int, int], identities: int) ->
     return LRARNetwork(backbone, identities, levels, config.hidden, masks, config.varying_length, config.mask_std)
 
 
-def masked_stages(config: LRARConfig, epoch: int) -> tuple[int, int]:
+def masked_stages(config: LRARConfig, epoch: int) -> tuple[int, int]:  # decision LRAR-6
     """Return how many stages, counted from the classifier, have masks in ``epoch``, and how many of these are fixed."""
     if config.masks == "progressive":
         fixed = epoch * STAGES // config.epochs
@@ -265,7 +265,7 @@ def masked_stages(config: LRARConfig, epoch: int) -> tuple[int, int]:
     return (STAGES, 0) if config.masks == "end_to_end" else (0, 0)
 
 
-def batch_rates(config: LRARConfig, generator: torch.Generator) -> torch.Tensor:
+def batch_rates(config: LRARConfig, generator: torch.Generator) -> torch.Tensor:  # decision LRAR-5
     """Return the rates of a batch of x_p and x_g (Algorithm 1): int64 (p * k,), identity by identity.
 
     Of each identity's images the first half, the queries, get LR rates drawn uniformly; the others, the gallery, are HR

@@ -23,7 +23,7 @@ class Method(NamedTuple):
     gives: str = "matcher"
 
 
-METHODS = {
+METHODS = {  # decision HOUSE-5
     "baseline": Method(baseline.BaselineConfig, baseline.train),
     "cadnet": Method(cadnet.CADNetConfig, cadnet.train),
     "cyclegan": Method(cyclegan.CycleGANConfig, cyclegan.train, needs=(), gives="recoverer"),

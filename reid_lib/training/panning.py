@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from reid_lib.datasets.mlr import MLR_RATES, Trial
-from reid_lib.digest import code_digest, keyed
-from reid_lib.evaluation.features import NOT_DECISIVE, FeatureBank, evaluate_features
+from reid_lib.digest import NOT_DECISIVE, code_digest, keyed
+from reid_lib.evaluation.features import FeatureBank, evaluate_features
 from reid_lib.evaluation.ranking import Evaluation, summarise
 from reid_lib.seeds import numpy_generator
 from reid_lib.training.feature_maps import FeatureMap
 
 
-def fit_to_bank(
+def fit_to_bank(  # decision VPFA-7
     panning: FeatureMap,
     bank: FeatureBank,
     split: int = 0,

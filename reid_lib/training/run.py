@@ -107,7 +107,7 @@ class Run:
         # once the training data are learnt, gradients get so small that a CPU works ten times slower on them
         torch.set_flush_denormal(True)
 
-    def epochs(self, n: int) -> Iterator[int]:
+    def epochs(self, n: int) -> Iterator[int]:  # decision ENGINE-1
         """Yield the epochs that are left; after each, write history and checkpoint."""
         first = self._resume(n)
         with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False) as bar:
@@ -144,6 +144,7 @@ class Run:
         self.descend(optimizer, terms)
         self.note(terms, images)
 
+    # decision HOUSE-4
     def descend(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Take one step of one of several optimisers down the sum of the loss ``terms``; `note` ends the loop's step.
 
@@ -162,7 +163,7 @@ class Run:
         optimizer.step()
         return self._norms[-1]
 
-    def note(self, terms: dict[str, torch.Tensor], images: int = 0) -> None:
+    def note(self, terms: dict[str, torch.Tensor], images: int = 0) -> None:  # decision ENGINE-5
         """Note the loss ``terms`` of a step, and the norm of all its gradients, in the history.
 
         Raises:
@@ -177,7 +178,7 @@ class Run:
         if len(self._terms) % _CHECK_EVERY == 0:
             self._finite(len(self._terms) - _CHECK_EVERY)
 
-    def _average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+    def _average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:  # decision ENGINE-2
         """Replace every gradient by its mean over the processes, in one exchange.
 
         A missing gradient travels as zeros, so that what is exchanged has one size even where processes do not agree;
@@ -228,7 +229,7 @@ class Run:
             return "nothing to keep yet"
         return f"the checkpoint of epoch {self.epoch - 1} is kept in {self.folder}"
 
-    def _save(self) -> None:
+    def _save(self) -> None:  # decision ENGINE-3
         """Write history and checkpoint in the main process, with its buffers (batch-norm statistics), for all."""
         if self.world > 1:
             modules = (part for part in self.parts.values() if isinstance(part, torch.nn.Module))
@@ -239,7 +240,7 @@ class Run:
         if self._together:
             self._together.wait_for_everyone()
 
-    def _write(self) -> None:
+    def _write(self) -> None:  # decision ENGINE-6
         state = {
             "config": json.dumps(self.config),
             "seed": self.seed,
@@ -286,7 +287,7 @@ class Run:
                 self._say(f"checkpoint {path} cannot be read ({type(error).__name__}): {instead}")
         return None
 
-    def _check_same(self, state: dict[str, Any], n: int) -> None:
+    def _check_same(self, state: dict[str, Any], n: int) -> None:  # decision ENGINE-4
         then, now = {**json.loads(state["config"]), "seed": state["seed"]}, {**self.config, "seed": self.seed}
         for name in sorted(then.keys() | now.keys()):
             if then.get(name) != now.get(name):

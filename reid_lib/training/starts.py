@@ -15,7 +15,7 @@ START_CROWD = 1000  # seed of the synthetic crowd that `synthetic_start` learns 
 
 
 @dataclass(frozen=True)
-class StartConfig:
+class StartConfig:  # decision HOUSE-7
     """Settings of the training behind ``weights="synth"``; the fields are those of `baseline.BaselineConfig`.
 
     They are the start's own, so that other settings of the baseline leave what all other networks start from as it is.
@@ -65,7 +65,7 @@ def build_backbone(network: str, width: int, weights: str, size: tuple[int, int]
     return backbone
 
 
-def synthetic_start(width: int) -> dict[str, torch.Tensor]:
+def synthetic_start(width: int) -> dict[str, torch.Tensor]:  # decision SYNTH-3
     """Return weights for ``tiny(width)`` that do for it what ImageNet does for the papers' ResNet-50.
 
     They are the backbone's of an HR-only baseline trained on a synthetic crowd of its own, whose identities and cameras

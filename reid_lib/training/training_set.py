@@ -1,24 +1,21 @@
 """What a loop trains on: the training images of one split, on a device, and the run that is kept for them."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment
 from reid_lib.devices import pick_device
-from reid_lib.digest import code_digest, digest, keyed
+from reid_lib.digest import NOT_DECISIVE, code_digest, keyed, weights_digest
 from reid_lib.networks.inputs import normalise
 from reid_lib.training.run import Run, Stateful
-
-# what decides no number of a training, and how `synth` draws: that is in the data's fingerprint (decision HOUSE-1)
-_NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.datasets.synth")
 
 
 class InputSettings(Protocol):
@@ -29,7 +26,7 @@ class InputSettings(Protocol):
     pad: int
 
 
-class UnlabelledSet:
+class UnlabelledSet:  # decision HOUSE-3
     """The training images of a split without their identities, for methods that must not know them.
 
     An image's index counts the training images, 0 to N - 1, in the order of their paths (with identities: of identity,
@@ -78,7 +75,7 @@ class UnlabelledSet:
             images = upsample(images, config.input_size)
         return normalise(augment(images, generator, config.pad)).contiguous(memory_format=torch.channels_last)
 
-    def open_run(
+    def open_run(  # decision ENGINE-7, decision ENGINE-8
         self,
         name: str,
         config: Any,
@@ -101,7 +98,10 @@ class UnlabelledSet:
             progress: whether to show progress bars.
         """
         if folder is not None:
-            decisive = [config, *self._decisive, seed, weights_digest(parts), code_digest(name, _NOT_DECISIVE)]
+            starts = {
+                key: weights_digest(part.state_dict()) for key, part in parts.items() if isinstance(part, nn.Module)
+            }
+            decisive = [config, *self._decisive, seed, starts, code_digest(name, NOT_DECISIVE)]
             folder = keyed(folder, f"{name.rpartition('.')[2]}-seed{seed}", *decisive)
         return Run(folder, config, seed, dict(parts), self.device, progress)
 
@@ -127,13 +127,3 @@ class TrainingSet(UnlabelledSet):
     def labels_of(self, indices: np.ndarray) -> torch.Tensor:
         """Return the labels of images by their indices (n,): int64 (n,) on the device."""
         return self.labels[torch.from_numpy(indices).to(self.device, non_blocking=True)]
-
-
-def weights_digest(parts: Mapping[str, Stateful]) -> str:
-    """Return a digest of all weights and buffers of the modules among ``parts``."""
-    found = {}
-    for name, part in parts.items():
-        for key, tensor in part.state_dict().items() if isinstance(part, torch.nn.Module) else ():
-            numbers = np.ascontiguousarray(tensor.detach().cpu().numpy())
-            found[f"{name}.{key}"] = hashlib.sha256(numbers.tobytes()).hexdigest()
-    return digest(found)

@@ -19,7 +19,7 @@ from reid_lib.training.feature_maps import FeatureMap
 from reid_lib.training.run import Run, initialise
 
 
-class VectorPanning(FeatureMap):
+class VectorPanning(FeatureMap):  # decision VPFA-3, decision VPFA-8
     """Vector Panning based Feature Alignment (VPFA): pans LR features of any re-ID model to pseudo-HR ones.
 
     The defaults are the paper's settings (Section 5.2). Training runs in bfloat16 where it is safe (master weights

@@ -33,7 +33,7 @@ class MeanShift(FeatureMap):
         return map_
 
 
-class RidgeMap(FeatureMap):
+class RidgeMap(FeatureMap):  # decision VPFA-5
     """The linear map that ridge regression finds from the LR to the HR features of the pairs.
 
     It predicts HR - LR from LR minus its mean, so that a strong penalty leaves the mean shift, not zero.
