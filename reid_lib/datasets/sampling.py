@@ -23,7 +23,7 @@ def pk_batches(pids: Sequence[int], p: int, k: int, seed: int, epoch: int) -> li
         epoch: number of the epoch; with ``seed`` it decides every draw.
 
     Returns:
-        Arrays (p * k,) of places in ``pids``, identity by identity.
+        Arrays (p * k,) of indices of ``pids``, identity by identity.
 
     Raises:
         ValueError: fewer identities than ``p``, or ``p`` or ``k`` below 1.
@@ -45,8 +45,8 @@ def pk_batches(pids: Sequence[int], p: int, k: int, seed: int, epoch: int) -> li
     return batches
 
 
-def _draw_images(places: np.ndarray, k: int, draw: np.random.Generator) -> np.ndarray:
-    rounds = [draw.permutation(places) for _ in range(-(-k // len(places)))]
+def _draw_images(indices: np.ndarray, k: int, draw: np.random.Generator) -> np.ndarray:
+    rounds = [draw.permutation(indices) for _ in range(-(-k // len(indices)))]
     return np.concatenate(rounds)[:k]
 
 
@@ -67,7 +67,7 @@ def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 10, fli
     flipped = torch.rand(n, generator=generator) < flip
     rows = offset[0, :, None] + torch.arange(height)
     columns = torch.where(flipped[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + offset[1, :, None]
-    rows, columns = (places.to(images.device, non_blocking=True) for places in (rows, columns))
+    rows, columns = (indices.to(images.device, non_blocking=True) for indices in (rows, columns))
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
     chosen = padded[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return chosen.permute(0, 3, 1, 2)

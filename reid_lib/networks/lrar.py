@@ -63,8 +63,8 @@ class LRARNetwork(nn.Module):  # decision LRAR-1
                 f"stages={stages}"
             )
         self.masked = stages
-        for place, mask in enumerate(reversed(list(self.masks))):
-            mask.requires_grad_(place >= frozen)
+        for index, mask in enumerate(reversed(list(self.masks))):
+            mask.requires_grad_(index >= frozen)
 
     def widths(self, levels: torch.Tensor) -> torch.Tensor:
         """Return how many numbers of v are kept at levels (N,), int64 (N,): v is cut into equal parts."""
@@ -73,10 +73,10 @@ class LRARNetwork(nn.Module):  # decision LRAR-1
     def forward(self, x: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """Map images (N, 3, H, W) of levels (N,), int64 from 1 to m, to features z (N, dim), zero-padded."""
         x = self.backbone.maxpool(self.backbone.stem(x))
-        for place, stage in enumerate(self.backbone.layers):
+        for index, stage in enumerate(self.backbone.layers):
             x = stage(x)
-            if len(self.backbone.layers) - place <= self.masked:
-                x = scale_by_mask(x, self.masks[place], levels)
+            if len(self.backbone.layers) - index <= self.masked:
+                x = scale_by_mask(x, self.masks[index], levels)
         return zero_pad(self.neck(x.mean((2, 3)).to(self.neck.weight.dtype)), self.widths(levels))
 
     def verify(self, differences: torch.Tensor) -> torch.Tensor:
@@ -100,5 +100,5 @@ def scale_by_mask(x: torch.Tensor, masks: torch.Tensor, levels: torch.Tensor) ->
 
 def zero_pad(features: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
     """Put zeros behind the first ``widths`` (N,) numbers of features (N, d) (III-E)."""
-    places = torch.arange(features.shape[1], device=features.device)
-    return features.masked_fill(places >= widths[:, None], 0)
+    indices = torch.arange(features.shape[1], device=features.device)
+    return features.masked_fill(indices >= widths[:, None], 0)

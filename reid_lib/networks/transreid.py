@@ -9,7 +9,7 @@ official checkpoints must load:
   ``classifier*`` and ``base.fc`` of a file are ignored: they are of its training identities, and of ImageNet.
 - With JPM the last block and the norm of ``base`` are in the file, and are not used: ``b1`` (global branch)
   and ``b2`` (the four local ones, shared) began as their copies.
-- JPM: the patch tokens are rolled by shift - 1 = 4 places (the slice begins at the class token, hence the 1),
+- JPM: the patch tokens are rolled by shift - 1 = 4 positions (the slice begins at the class token, hence the 1),
   written in 2 rows and read by columns, and cut in 4 runs of (number of patches // 4); the class token goes
   before each run. For an odd number of patches the last token but one is appended. The two patches that
   remain of 210 are dropped.

@@ -111,18 +111,18 @@ def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) 
         raise ValueError(f"rule must be None or one of {', '.join(RULES)}, found {rule!r}")
     known = torch.tensor(sorted(seen), device=rates.device)
     if rule == "higher":
-        place = (torch.searchsorted(known, rates, right=True) - 1).clamp(min=0)
+        index = (torch.searchsorted(known, rates, right=True) - 1).clamp(min=0)
     else:
-        place = torch.searchsorted(known, rates).clamp(max=len(known) - 1)
+        index = torch.searchsorted(known, rates).clamp(max=len(known) - 1)
     if (rates < 1).any():
         raise ValueError(f"rates must be integers >= 1 (1 = HR), found {int(rates.min())}")
-    unseen = rates[known[place] != rates]
+    unseen = rates[known[index] != rates]
     if rule is None and len(unseen):
         raise ValueError(
             f"rate {int(unseen[0])} has no level, the network has seen {', '.join(map(str, known.tolist()))}: "
             f"choose a neighbouring level with rule={' or rule='.join(map(repr, RULES))}"
         )
-    return len(known) - place
+    return len(known) - index
 
 
 class LRARMatcher:  # decision LRAR-4
