@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pooch
@@ -135,3 +137,18 @@ def test_no_network_here_has_the_convolution_that_corrupts_memory() -> None:
         for module in network.modules():
             strided = isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
             assert not strided or isinstance(module, PointwiseConv2d), module
+
+
+def test_a_small_network_survives_its_backward_pass_on_two_threads() -> None:
+    """The plain form of this convolution kills the process, here or later (decision ENGINE-10)."""
+    code = (
+        "import torch; from reid_lib.networks.resnet import PointwiseConv2d; torch.set_num_threads(2)\n"
+        "net = PointwiseConv2d(8, 16, 1, stride=2, bias=False).to(memory_format=torch.channels_last)\n"
+        "x = torch.randn(8, 8, 128, 64).to(memory_format=torch.channels_last)\n"
+        "for _ in range(20):\n"
+        "    with torch.autocast('cpu', torch.bfloat16): y = net(x)\n"
+        "    y.float().sum().backward()\n"
+        "print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
