@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from reid_lib.training import baseline, cadnet, cyclegan, lrar
+from reid_lib.training import baseline, cadnet, cyclegan, lrar, panning
 
 
 class Method(NamedTuple):
@@ -13,7 +13,8 @@ class Method(NamedTuple):
         config: its configuration's class, with ``for_profile(profile, **changes)``.
         train: ``train(config, dataset, *, split, seed, folder, device, progress)``, which returns a Matcher, or for a
             method that recovers images a Recoverer (`evaluation.recovery`).
-        needs: what of the training images it looks at besides their pixels: "identities", or nothing.
+        needs: what it needs besides the pixels of the training images: "identities", "frozen model" (which its
+            configuration describes and its ``train`` provides), or nothing.
         gives: "matcher" or "recoverer".
     """
 
@@ -28,4 +29,5 @@ METHODS = {  # decision HOUSE-5
     "cadnet": Method(cadnet.CADNetConfig, cadnet.train),
     "cyclegan": Method(cyclegan.CycleGANConfig, cyclegan.train, needs=(), gives="recoverer"),
     "lrar": Method(lrar.LRARConfig, lrar.train),
+    "vpfa": Method(panning.VPFAConfig, panning.train, needs=("identities", "frozen model")),
 }
