@@ -48,7 +48,7 @@ def _bank(people: ReIDDataset, folder: Path | None = None, split: int | None = N
 
 
 def _by_hand(people: ReIDDataset, pids: list[int], pairing: str, rates: tuple[int, ...]) -> dict[str, list]:
-    """LR and HR features of some identities, one image after the other, in the order that image pairs need."""
+    """LR and HR features of some identities by identity and path, in the order that image pairs need."""
     model, genuine = _bank(people).model, people.genuine_lr_camid is not None
     found = {"lr": [], "hr": [], "lr_pids": [], "hr_pids": [], "rates": []}
 
@@ -58,7 +58,7 @@ def _by_hand(people: ReIDDataset, pids: list[int], pairing: str, rates: tuple[in
         found[f"{to}_pids"].append(row["pid"])
 
     for rate in rates:
-        for _, row in people.table.iterrows():
+        for _, row in people.table.sort_values(["pid", "path"]).iterrows():
             if row["pid"] not in pids:
                 continue
             if genuine and pairing == "identity_mean":
