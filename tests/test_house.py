@@ -136,3 +136,16 @@ def test_no_two_places_in_training_share_twelve_lines() -> None:
             name, line, first = seen.setdefault(tuple(text for _, text in window), (path.name, window[0][0], start))
             itself = name == path.name and start - first < SHARED_LINES  # a run of like lines
             assert itself, f"{SHARED_LINES} lines from {name}:{line} stand again at {path.name}:{window[0][0]}"
+
+
+def test_every_optimiser_steps_through_the_run() -> None:
+    """So that several processes and the guard cover GANs as well (decision HOUSE-4)."""
+    for path in (PACKAGE / "training").glob("*.py"):
+        if path.name != "run.py":
+            calls = [
+                node.func
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Call)
+            ]
+            names = {call.attr for call in calls if isinstance(call, ast.Attribute)}
+            assert not names & {"backward", "zero_grad"}, path.name

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from reid_lib.training import baseline, cadnet, cyclegan, lrar, panning
+from reid_lib.training import baseline, behind_baseline, cadnet, cyclegan, lrar
 
 
 class Method(NamedTuple):
@@ -29,5 +29,5 @@ METHODS = {  # decision HOUSE-5
     "cadnet": Method(cadnet.CADNetConfig, cadnet.train),
     "cyclegan": Method(cyclegan.CycleGANConfig, cyclegan.train, needs=(), gives="recoverer"),
     "lrar": Method(lrar.LRARConfig, lrar.train),
-    "vpfa": Method(panning.VPFAConfig, panning.train, needs=("identities", "frozen model")),
+    "vpfa": Method(behind_baseline.VPFAConfig, behind_baseline.train, needs=("identities", "frozen model")),
 }

@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from reid_lib.datasets import load
 from reid_lib.devices import pick_device, processes
 from reid_lib.seeds import torch_generator
+from reid_lib.training.cyclegan import CycleGANConfig
+from reid_lib.training.cyclegan import train as train_cyclegan
 from reid_lib.training.run import Run, TrainingError, initialise
 
 CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
@@ -101,6 +104,9 @@ def one_process_of_two(folder: Path) -> None:
             train(folder / name, **{name: True})
         except TrainingError as error:
             found[name] = str(error)
+    people = load("synth", identities=8, images_per_camera=1, size=(32, 24))
+    config = CycleGANConfig.for_profile("smoke", width=2, batch=4, epochs=1)
+    found["gan"] = train_cyclegan(config, people, folder=folder / "gan").network.state_dict()
     rank = processes().process_index
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -114,7 +120,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "REID_LIB_CACHE": str(folder / "cache")}
     both = [
         subprocess.Popen(
             [sys.executable, "-W", "error", __file__, str(folder)],
@@ -155,6 +161,12 @@ def test_two_processes_go_down_the_mean_of_their_gradients(found: list[dict]) ->
 def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> None:
     assert same(found[0]["state"], found[1]["state"])
     assert [f["device"] for f in found] == ["cpu", "cpu"]
+
+
+def test_gradients_of_both_players_are_averaged(found: list[dict]) -> None:
+    """Each process saw its own images; generators and discriminators are the same in both all the same."""
+    assert same(found[0]["gan"], found[1]["gan"])
+    assert {name.split(".")[0] for name in found[0]["gan"]} == {"g", "f", "d_hr", "d_lr"}
 
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
