@@ -21,7 +21,7 @@ def degrade(images: torch.Tensor, rate: int | torch.Tensor, kernel: str = "bicub
     """Down-sample images by ``rate`` and resize them back: what a far camera leaves of an HR image.
 
     Down-sampling is anti-aliased and rounded to whole grey levels, as a stored LR image would be; the way back is
-    bilinear (CAD-Net, Section 3.1; LRAR, Section V-B).
+    bilinear (CAD-Net, Section 3.1; LRAR, Section III-A).
 
     Args:
         images: uint8 (N, C, H, W).

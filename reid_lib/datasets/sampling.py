@@ -56,7 +56,7 @@ def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 10, fli
     Args:
         images: uint8 (N, C, H, W).
         generator: source of the draws, on the CPU (the same draws whatever the images' device).
-        pad: pixels of zeros on each side (LRAR, Section V-A: 10 at 256 x 128).
+        pad: pixels of zeros on each side (LRAR, Section IV: 10 at 256 x 128).
         flip: probability of a horizontal flip.
 
     Returns:

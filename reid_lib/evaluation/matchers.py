@@ -87,7 +87,7 @@ def pretrained(weights: str | Path, device: torch.device | None = None) -> Featu
 class PerRateMatcher:
     """One model per rate: a query of rate r meets the gallery, down-sampled by r, in the model of r.
 
-    LRAR calls this the naive solution (Section V-D1). A rate without a model goes to the nearest smaller one, or the
+    LRAR calls this the naive solution (Section V-E.1). A rate without a model goes to the nearest smaller one, or the
     smallest there is. An embedding's last column of a query is the index of its model; a gallery's is (n, models, d).
     """
 
