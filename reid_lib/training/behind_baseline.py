@@ -52,9 +52,7 @@ def train(
 ) -> PannedMatcher:
     """Train a baseline on HR images, freeze it, fit VPFA's module on its features, and return the Matcher of both.
 
-    Args:
-        config: settings.
-        dataset, split, seed, folder, device, progress: those of `baseline.train`.
+    The arguments are those of `baseline.train`.
     """
     of_frozen = {"split": split, "seed": seed, "folder": folder, "device": device, "progress": progress}
     frozen = baseline.train(replace(config.frozen, kernel=config.kernel), dataset, **of_frozen)
