@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
+from reid_lib.networks.encoder import Encoder
 from reid_lib.networks.inputs import to_network_range
 from reid_lib.networks.resnet import ResNet
 
@@ -35,8 +36,8 @@ class CADNet(nn.Module):
 
     def __init__(
         self,
-        encoder: ResNet,
-        hr_encoder: ResNet | None,
+        encoder: Encoder,
+        hr_encoder: Encoder | None,
         identities: int | None,
         input_size: tuple[int, int],
         features: str = "both",
@@ -48,11 +49,11 @@ class CADNet(nn.Module):
         self.features = features
         self.E, self.G, self.F = encoder, Decoder(encoder), hr_encoder
         height, width = self.G.map_size(input_size)
-        dim = encoder.dim * (2 if features == "both" else 1)
+        dim = encoder.channels[-1] * (2 if features == "both" else 1)
         self.C = None if identities is None else nn.Linear(dim, identities)
         self.D_F = self.D_I = None
         if discriminate_features:
-            self.D_F = ResolutionDiscriminator(encoder.dim, (height, width), discriminator_width)
+            self.D_F = ResolutionDiscriminator(encoder.channels[-1], (height, width), discriminator_width)
         if discriminate_images:
             self.D_I = ImageDiscriminator(discriminator_width)
 
@@ -82,22 +83,20 @@ class Decoder(nn.Module):  # decision CADNET-3, decision CADNET-4
     """G: residual up-sampling blocks (Miyato et al.), to which E's maps are added on the way (Ledig et al.).
 
     A block's output has as many channels as the map of E that is added to it; the last block, which meets none, has
-    half as many as the stem. Works for any `ResNet`.
+    half as many as the stem.
 
     Args:
-        encoder: E, of which only the channels and the last stride are looked at.
+        encoder: E, of which only the channels and strides of its maps are looked at.
 
     Attributes:
         factor: H and W must be multiples of it.
     """
 
-    def __init__(self, encoder: ResNet) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        last_stride = encoder.layer4[0].stride
-        self.factor = 16 * last_stride
-        stem, *others = encoder.channels
-        widths = [*reversed(others), stem, max(1, stem // 2)]
-        scales = [last_stride, 2, 2, 2, 2]
+        self.factor = encoder.strides[-1]
+        widths = [*reversed(encoder.channels), max(1, encoder.channels[0] // 2)]
+        scales = [larger // smaller for larger, smaller in pairwise([*reversed(encoder.strides), 1])]
         self.blocks = nn.ModuleList(
             UpBlock(*channels, scale) for channels, scale in zip(pairwise(widths), scales, strict=True)
         )
@@ -120,7 +119,7 @@ class Decoder(nn.Module):  # decision CADNET-3, decision CADNET-4
         return height // self.factor, width // self.factor
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """Map E's five maps (`ResNet.stages`) to recovered images, float32 (N, 3, H, W), ImageNet-normalised."""
+        """Map E's five maps (`Encoder.stages`) to recovered images, float32 (N, 3, H, W), ImageNet-normalised."""
         *skips, x = maps
         for block, skip in zip(self.blocks, [*reversed(skips), None], strict=True):
             x = block(x)

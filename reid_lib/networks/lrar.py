@@ -6,7 +6,7 @@ The resolution of an image is its level k: 1 for the lowest resolution, m for HR
 import torch
 from torch import nn
 
-from reid_lib.networks.resnet import ResNet
+from reid_lib.networks.encoder import Encoder
 
 
 class LRARNetwork(nn.Module):  # decision LRAR-1
@@ -30,7 +30,7 @@ class LRARNetwork(nn.Module):  # decision LRAR-1
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Encoder,
         identities: int,
         levels: int,
         hidden: int = 512,
@@ -77,7 +77,7 @@ class LRARNetwork(nn.Module):  # decision LRAR-1
             x = stage(x)
             if len(self.backbone.layers) - index <= self.masked:
                 x = scale_by_mask(x, self.masks[index], levels)
-        return zero_pad(self.neck(x.mean((2, 3)).to(self.neck.weight.dtype)), self.widths(levels))
+        return zero_pad(self.neck(self.backbone.pool(x).to(self.neck.weight.dtype)), self.widths(levels))
 
     def verify(self, differences: torch.Tensor) -> torch.Tensor:
         """Map differences v_i - v_j (P, dim) of zero-padded features to f(v_ij) (P,), before Eq. 4's sigmoid."""

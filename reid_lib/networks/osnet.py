@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from reid_lib.networks.encoder import stages
 from reid_lib.networks.weights import load_weights
 
 
@@ -88,14 +89,15 @@ class OSNet(nn.Module):
         channels: of the stem and the three stages; (64, 256, 384, 512) is width x1.0.
 
     Attributes:
-        dim: 512. input_size: (256, 128). map_dim: channels of `feature_map`.
+        channels, strides: of the five maps of `stages`.
+        dim: 512. input_size: (256, 128).
     """
 
     def __init__(self, channels: tuple[int, int, int, int]) -> None:
         super().__init__()
         c1, c2, c3, c4 = channels
+        self.channels, self.strides = (c1, c2, c3, c4, c4), (2, 8, 16, 16, 16)
         self.dim = 512
-        self.map_dim = c4
         self.input_size = (256, 128)
         self.conv1 = ConvBNReLU(3, c1, kernel=7, stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -106,14 +108,30 @@ class OSNet(nn.Module):
         self.fc = nn.Sequential(nn.Linear(c4, self.dim), nn.BatchNorm1d(self.dim), nn.ReLU(inplace=True))
         self._initialise()
 
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """What follows the max pooling, in order: three stages and the last convolution."""
+        return self.conv2, self.conv3, self.conv4, self.conv5
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, channels[0], H/2, W/2), before the max pooling."""
+        return self.conv1(x)
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Map (N, 3, H, W) to five maps: the stem's and those after each of ``layers``."""
+        return stages(self, x)
+
     def feature_map(self, x: Tensor) -> Tensor:
-        """Map (N, 3, H, W), ImageNet-normalised, to (N, map_dim, H/16, W/16), before ``fc``."""
-        x = self.maxpool(self.conv1(x))
-        return self.conv5(self.conv4(self.conv3(self.conv2(x))))
+        """Map (N, 3, H, W), ImageNet-normalised, to (N, channels[-1], H/16, W/16), before ``fc``."""
+        return self.stages(x)[-1]
+
+    def pool(self, last: Tensor) -> Tensor:
+        """Map the last map to features (N, 512) by its global average and ``fc``."""
+        return self.fc(last.mean((2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, 3, H, W), ImageNet-normalised, to features (N, 512)."""
-        return self.fc(self.feature_map(x).mean((2, 3)))
+        return self.pool(self.feature_map(x))
 
     def _initialise(self) -> None:
         for module in self.modules():

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from reid_lib.networks.encoder import stages
 from reid_lib.networks.weights import WeightsError, load_weights
 
 # torchvision publishes the first eight digits only, in the file's name
@@ -33,7 +34,7 @@ class ResNet(nn.Module):
 
     Attributes:
         layer1, layer2, layer3, layer4: the four stages.
-        channels: channels of the five maps of `stages`.
+        channels, strides: of the five maps of `stages`.
         dim: width of the feature.
         input_size: as given.
     """
@@ -53,6 +54,7 @@ class ResNet(nn.Module):
             raise ValueError(f"last_stride must be 1 or 2, found {last_stride}")
         widths = [width, 2 * width, 4 * width, 8 * width]
         self.channels = (width, *(block.expansion * w for w in widths))
+        self.strides = (2, 4, 8, 16, 16 * last_stride)
         self.dim = self.channels[-1]
         self.input_size = input_size
         self.conv1 = nn.Conv2d(3, width, stem_kernel, stride=2, padding=stem_kernel // 2, bias=False)
@@ -75,25 +77,20 @@ class ResNet(nn.Module):
         return self.relu(self.bn1(self.conv1(x)))
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """Map (N, 3, H, W) to five maps: the stem's (before the max pooling) and each stage's.
-
-        To change a map on its way, run the parts: ``x = net.maxpool(net.stem(x))``, then each of
-        ``net.layers``.
-        """
-        maps = [self.stem(x)]
-        x = self.maxpool(maps[0])
-        for layer in self.layers:
-            x = layer(x)
-            maps.append(x)
-        return maps
+        """Map (N, 3, H, W) to five maps: the stem's (before the max pooling) and each stage's."""
+        return stages(self, x)
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Map (N, 3, H, W), ImageNet-normalised, to the last stage's (N, dim, h, w)."""
         return self.stages(x)[-1]
 
+    def pool(self, last: Tensor) -> Tensor:
+        """Return the global average of the last map (N, dim, h, w): features (N, dim)."""
+        return last.mean((2, 3))
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, 3, H, W), ImageNet-normalised, to features (N, dim): the global average of the last map."""
-        return self.feature_map(x).mean((2, 3))
+        """Map (N, 3, H, W), ImageNet-normalised, to features (N, dim)."""
+        return self.pool(self.feature_map(x))
 
     def _initialise(self) -> None:
         # as torchvision: PyTorch's own default is smaller and trains slower from nothing

@@ -12,7 +12,7 @@ import torch
 
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.evaluation.matchers import FeatureMatcher, PerRateMatcher
-from reid_lib.networks.resnet import ResNet
+from reid_lib.networks.encoder import Encoder
 from reid_lib.profiles import settings
 from reid_lib.training.identity_triplet import learn
 from reid_lib.training.starts import build_backbone
@@ -24,7 +24,7 @@ class BaselineConfig:  # decision BASE-1
     """Settings of the baseline; the defaults are the ``paper`` profile.
 
     Attributes:
-        network: "resnet50" (last stride 1) or "tiny".
+        network: "resnet50" (last stride 1), "osnet_x0_25" or "tiny".
         width: channels of the first stage of "tiny"; not used by "resnet50".
         weights: start of the backbone (`starts.build_backbone`).
         rates: down-sampling rates of the training images, drawn per image: (1,) is HR only, (1, 2, 3, 4) HR and LR.
@@ -99,7 +99,7 @@ def train(
     """
     data, size = TrainingSet(dataset, split, device), config.input_size or dataset.size
 
-    def build() -> ResNet:
+    def build() -> Encoder:
         return build_backbone(config.network, config.width, config.weights, size)
 
     model = learn(__name__, config, data, build, seed, folder, progress)

@@ -6,7 +6,9 @@ import torch
 
 from reid_lib.datasets.image_store import cache_folder
 from reid_lib.datasets.synth import synth
-from reid_lib.networks.resnet import ResNet, resnet50
+from reid_lib.networks.encoder import Encoder
+from reid_lib.networks.osnet import osnet_x0_25
+from reid_lib.networks.resnet import resnet50
 from reid_lib.networks.tiny import tiny
 from reid_lib.training.identity_triplet import learn
 from reid_lib.training.training_set import TrainingSet
@@ -36,14 +38,14 @@ class StartConfig:  # decision HOUSE-7
     milestones: tuple[int, ...] = (7, 10)
 
 
-def build_backbone(network: str, width: int, weights: str, size: tuple[int, int], last_stride: int = 1) -> ResNet:
+def build_backbone(network: str, width: int, weights: str, size: tuple[int, int], last_stride: int = 1) -> Encoder:
     """Build a backbone for images of ``size`` (H, W).
 
     Args:
-        network: "resnet50" or "tiny".
+        network: "resnet50", "osnet_x0_25" or "tiny".
         width: channels of the first stage of "tiny"; not used by "resnet50".
-        weights: "none"; for "resnet50" also "imagenet" or a path (`networks.resnet.resnet50`), for "tiny" also "synth"
-            (`synthetic_start`).
+        weights: "none"; for "resnet50" also "imagenet" or a path (`networks.resnet.resnet50`), for "osnet_x0_25" a path
+            to a torchreid file, for "tiny" also "synth" (`synthetic_start`).
         size: (H, W) in pixels.
         last_stride: stride of the last stage of "resnet50".
 
@@ -52,13 +54,16 @@ def build_backbone(network: str, width: int, weights: str, size: tuple[int, int]
     """
     if network == "resnet50" and weights != "synth":
         backbone = resnet50(last_stride=last_stride, weights=weights)
+    elif network == "osnet_x0_25" and weights not in ("imagenet", "synth"):
+        backbone = osnet_x0_25(weights=weights)
     elif network == "tiny" and weights in ("none", "synth"):
         backbone = tiny(width=width)
         if weights == "synth":
             backbone.load_state_dict(synthetic_start(width))
     else:
         raise ValueError(
-            "expected resnet50 with weights none, imagenet or a path, or tiny with weights none or synth; "
+            "expected resnet50 with weights none, imagenet or a path, osnet_x0_25 with weights none or a path, or tiny "
+            "with weights none or synth; "
             f"found network {network!r} with weights {weights!r}"
         )
     backbone.input_size = size

@@ -8,13 +8,16 @@ from torch.nn import functional as F
 
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.osnet import osnet_x0_25, osnet_x1_0
+from reid_lib.networks.resnet import resnet50
+from reid_lib.networks.tiny import tiny
 from reid_lib.networks.weights import WeightsError
+from reid_lib.seeds import torch_generator
 
 
 @pytest.mark.parametrize(("make", "map_dim", "parameters"), [(osnet_x0_25, 128, 203_568), (osnet_x1_0, 512, 2_193_616)])
 def test_shapes_and_parameters(make, map_dim: int, parameters: int):
     network = make().eval()
-    assert (network.dim, network.map_dim, network.input_size) == (512, map_dim, (256, 128))
+    assert (network.dim, network.channels[-1], network.input_size) == (512, map_dim, (256, 128))
     # torchreid's printed counts, which count a block's gate once for each of the four streams that share it
     gates = sum(p.numel() for name, p in network.named_parameters() if ".gate." in name)
     assert sum(p.numel() for p in network.parameters()) + 3 * gates == parameters
@@ -61,3 +64,13 @@ def test_published_weights_find_people_in_viper(shared_data: Path, name: str, ra
     similarity = F.normalize(query) @ F.normalize(gallery).T
     found = 100 * (similarity.argmax(1) == torch.arange(len(rows))).float().mean().item()
     assert found == pytest.approx(rank1, abs=4)
+
+
+def test_maps_have_the_channels_and_strides_that_are_said() -> None:
+    for network in (osnet_x0_25(), tiny(4), resnet50(last_stride=1), resnet50(last_stride=2)):
+        maps = network.eval().stages(torch.zeros(1, 3, 64, 32))
+        assert [m.shape[1] for m in maps] == list(network.channels)
+        assert [(64 // m.shape[2], 32 // m.shape[3]) for m in maps] == [(stride, stride) for stride in network.strides]
+        assert network.pool(maps[-1]).shape == (1, network.dim)
+        x = torch.rand(2, 3, 64, 32, generator=torch_generator(0))
+        assert torch.equal(network(x), network.pool(network.stages(x)[-1]))
