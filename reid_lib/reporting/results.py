@@ -20,13 +20,14 @@ import pandas as pd
 
 from reid_lib import files
 from reid_lib.digest import file_digest
-from reid_lib.intervals import percent_interval, t_interval
+from reid_lib.intervals import seeds_interval, standard_error
 from reid_lib.profiles import PROFILES, check_profile
 
 PUBLISHED_COLUMNS = ("paper", "artefact", "dataset", "method", "setting", "metric", "value")
 COLUMNS = (*PUBLISHED_COLUMNS, "profile", "seed", "trials", "low", "high")
 KEY = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile", "seed")
 
+VERDICTS_FILE = "claims"  # beside the measured files: the verdicts on them (`reporting.verdicts`)
 FROZEN_MODEL = "frozen model"  # the role of the model behind which VPFA stands
 
 _TEXT = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile")
@@ -113,15 +114,23 @@ def read_run(profile: str, dataset: str, paper: str) -> dict:
     return run | {"complete": rows.is_file() and run.get("csv_sha256") == file_digest(rows)}
 
 
-def available() -> list[tuple[str, str, str]]:
-    """(profile, dataset, paper) of every measured CSV under the results folder, sorted."""
-    found = (path.relative_to(results_root()) for path in results_root().glob("*/*/*.csv"))
+def available(root: Path | None = None) -> list[tuple[str, str, str]]:
+    """(profile, dataset, paper) of every measured CSV under a results folder (default: `results_root`), sorted."""
+    root = root or results_root()
+    found = (path.relative_to(root) for path in root.glob("*/*/*.csv") if path.stem != VERDICTS_FILE)
     return sorted((p.parts[0], p.parts[1], p.stem) for p in found if p.parts[0] in PROFILES)
 
 
-def read_all() -> pd.DataFrame:
-    """All measured rows (COLUMNS) with `folder_dataset`, the data set that the run was asked for."""
-    frames = [read(*key).assign(folder_dataset=key[1]) for key in available()]
+def read_all(root: Path | None = None) -> pd.DataFrame:
+    """All measured rows (COLUMNS) under a results folder (default: `results_root`), with `folder_dataset`.
+
+    `folder_dataset` is the data set that the run was asked for. Raises ResultsError when a file is damaged.
+    """
+    root = root or results_root()
+    frames = [
+        read_csv(root.joinpath(*key).with_suffix(".csv"), COLUMNS).assign(folder_dataset=key[1])
+        for key in available(root)
+    ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
 
 
@@ -293,24 +302,36 @@ def rows_from_summary(
 
 
 def merge_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per number over its seeds: COLUMNS (seed empty, trials summed) and `seeds`, how many.
+    """One row per number over its seeds: COLUMNS (seed empty, trials summed) and `seeds`.
 
-    With two seeds or more low and high are the 95 % t-interval of the mean over seeds (percents cut to
-    0..100); with one seed its own interval (over trials) stays. Empty values are left out.
+    `seeds` is the number of trainings behind the number, 0 where nothing was trained. With two seeds or more low and
+    high are the 95 % interval over seeds and trials (`intervals.seeds_interval`; percents cut to 0..100); with one
+    seed its own interval (over trials) stays. Empty values are left out. Rows that are merged already come back as
+    they are.
     """
+    if "seeds" in rows:
+        return rows
     key = [column for column in KEY if column != "seed"]
     merged = []
     for names, group in rows.dropna(subset=["value"]).groupby(key, sort=False, dropna=False):
         values = group.value.to_numpy(float)
         low, high = group.low.iloc[0], group.high.iloc[0]
         if len(values) > 1:
-            percent = _PERCENT.fullmatch(names[key.index("metric")])
-            low, high = percent_interval(values) if percent else t_interval(values)
+            low, high = _over_seeds(group)
+            if _PERCENT.fullmatch(names[key.index("metric")]):
+                low, high = max(low, 0.0), min(high, 100.0)
         trials = group.trials.sum() if group.trials.notna().any() else pd.NA
         numbers = {"value": values.mean(), "seed": pd.NA, "trials": trials, "low": low, "high": high}
-        merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": len(values)})
+        merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": group.seed.notna().sum()})
     frame = pd.DataFrame(merged, columns=[*COLUMNS, "seeds"])
-    return frame.astype({"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64"})
+    types = {"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64", "seeds": int}
+    return frame.astype(types)
+
+
+def _over_seeds(rows: pd.DataFrame) -> tuple[float, float]:
+    trials = rows.trials.to_numpy(float, na_value=np.nan)
+    errors = [standard_error(*cells) for cells in zip(rows.value, rows.low, rows.high, trials, strict=True)]
+    return seeds_interval(rows.value, errors, np.nanmin(trials) if not np.isnan(trials).all() else np.nan)
 
 
 # --- helpers --------------------------------------------------------------------------------------
