@@ -29,6 +29,7 @@ EXPLANATION = (
     "the verdict would be. not measured: a row is missing of which the claim speaks. More in docs/verdicts.md."
 )
 COLUMNS = ["paper", "artefact", "claim", "source", "verdict", "leaning", "detail"]
+_MISSING_NAMED = 4
 _WOULD = {"holds": "would hold", "fails": "would fail", "inconclusive": "would be inconclusive"}
 GENUINE_LR = ("CAVIAR", "caviar", "synth-caviar")
 
@@ -46,8 +47,12 @@ class Verdict:
     one_seed: bool = False
     leaning: str = field(default="", compare=False)
 
-    def published(self) -> "Verdict":
-        """The verdict as a reader may have it: never holds or fails by one training."""
+    def told(self) -> "Verdict":
+        """The verdict as a reader may have it: never holds or fails by one training; few of many missing rows."""
+        facts = self.detail.split("; ")
+        if self.verdict == "not measured" and len(facts) > _MISSING_NAMED:
+            rest = len(facts) - _MISSING_NAMED
+            return Verdict(self.verdict, f"{'; '.join(facts[:_MISSING_NAMED])}; and {rest} more", leaning=self.verdict)
         if not self.one_seed or self.verdict not in _WOULD:
             return Verdict(self.verdict, self.detail, leaning=self.verdict)
         return Verdict(ONE_SEED, f"{_WOULD[self.verdict]}: {self.detail}", True, self.verdict)
@@ -258,11 +263,11 @@ def all_of(*checks: Check) -> Check:
 
 def judge(claim: Claim, rows: pd.DataFrame) -> Verdict:  # decision REPORT-7
     """The verdict on `rows` (published or measured; seeds are merged first), over all its data sets."""
-    return _judge(claim, rows).published()
+    return _judge(claim, rows, _printed(rows)).told()
 
 
-def _judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
-    measured = "profile" in rows
+def _judge(claim: Claim, rows: pd.DataFrame, printed: pd.DataFrame) -> Verdict:
+    """`judge`, with the papers' own rows, all of which must be there; none where those are judged themselves."""
     rows = rows[(rows.paper == claim.paper) & (rows.artefact == claim.artefact)]
     if claim.datasets:
         rows = rows[rows.dataset.isin(claim.datasets)]
@@ -273,7 +278,7 @@ def _judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
     columns, parts = list(Row._fields), {}
     for name, part in rows.groupby("dataset", sort=False):
         found = [Row(*cells) for cells in part[columns].itertuples(index=False)]
-        parts[name] = claim.check([*found, *_absent(claim, found, name)] if measured else found)
+        parts[name] = claim.check([*found, *_absent(claim, found, printed, name)])
     decided = {name: part for name, part in parts.items() if part.verdict != "not measured"} or parts
     joined = _join(list(decided.values()))
     if len(decided) == 1:
@@ -283,12 +288,17 @@ def _judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
     return Verdict(joined.verdict, detail, joined.one_seed)
 
 
-def _absent(claim: Claim, rows: Sequence[Row], dataset: str) -> list[Row]:
+def _printed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The published rows beside measured ones; of published rows themselves nothing is absent."""
+    published = results.as_roles(results.published())
+    return published if "profile" in rows else published[:0]
+
+
+def _absent(claim: Claim, rows: Sequence[Row], printed: pd.DataFrame, dataset: str) -> list[Row]:
     """Rows without a value: what the paper's table has, on this data set or else on any, and is not among `rows`.
 
     The claim's yardsticks are among them, in every setting and metric of the table.
     """
-    printed = results.as_roles(results.published())
     printed = printed[(printed.paper == claim.paper) & (printed.artefact == claim.artefact)]
     printed = printed[printed.dataset == dataset] if (printed.dataset == dataset).any() else printed
     wanted = dict.fromkeys(zip(printed.method, printed.setting, printed.metric, strict=True))
@@ -303,9 +313,9 @@ def evaluate(rows: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
 
     `leaning` is the verdict, or what it would be where one seed is behind it.
     """
-    lines = []
+    lines, printed = [], _printed(rows)
     for claim in claims:
-        found = judge(claim, rows)
+        found = _judge(claim, rows, printed).told()
         lines.append(
             (claim.paper, claim.artefact, claim.text, claim.source, found.verdict, found.leaning, found.detail)
         )

@@ -122,7 +122,9 @@ def test_a_run_json_of_before_the_data_set_was_recorded_can_be_followed(folder, 
 
 def test_the_committed_runs_can_be_followed(folder):
     """Every row that is committed has a run, and keeps it when another group is written."""
-    for path in sorted((results.project_root() / "results" / "demo").glob("*/*.csv")):
+    committed = results.project_root() / "results"
+    for key in results.available(committed):
+        path = committed.joinpath(*key).with_suffix(".csv")
         run = path.with_suffix(".run.json")
         copy = folder / path.parts[-3] / path.parts[-2]
         copy.mkdir(parents=True, exist_ok=True)
