@@ -190,6 +190,8 @@ def test_every_identity_is_not_five_of_them():
     few = settings({f"identity={n}": 30 for n in range(5)} | {"mean of all": 25}, "VPFA")
     few = few.assign(paper="vpfa", artefact="Table 7", metric="reduction_percent")
     assert judge(claim, few).verdict == "not measured"
+    apart = few.assign(value=few.value.where(few.setting != "identity=3", -3.0), low=None, high=None)
+    assert judge(claim, apart.astype({"low": float, "high": float})).verdict == "fails", "one is enough against it"
     least = few[:1].assign(setting="smallest of all", value=-3.0, low=None, high=None)
     least = least.astype({"low": float, "high": float})
     assert judge(claim, pd.concat([few, least], ignore_index=True)).verdict == "fails"

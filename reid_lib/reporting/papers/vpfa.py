@@ -153,8 +153,9 @@ def _claims() -> tuple[Claim, ...]:
         _claim(
             "Table 7",
             "HR and LR centres come closer for every identity",
-            "A.4",  # the paper prints five of them
-            above(Cell("VPFA", "smallest of all", "reduction_percent"), 0),
+            "A.4",
+            # the paper prints five of them: one that goes apart decides, and for "every" the smallest must be there
+            above(Cell("VPFA", "", "reduction_percent"), 0, among=("smallest of all",)),
         ),
     )
 
