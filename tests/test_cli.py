@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -322,6 +323,37 @@ def test_verify_says_what_was_found(
     _stand_in(monkeypatch, "verify", verify=verify)
     assert cli.main(["verify"]) == code
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_verify_notes_seeds_that_were_measured_differently(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _stand_in(monkeypatch, "verify", verify=lambda root: ([], "1 result files"))
+    _stand_in(monkeypatch, "mixed", mixed_provenance=lambda: ["demo/synth/lrar, Table I"])
+    assert cli.main(["verify"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "note: seeds measured differently: demo/synth/lrar, Table I",
+        "all is well: 1 result files",
+    ]
+
+
+def test_verify_against_another_folder(folders: Path, capsys: pytest.CaptureFixture) -> None:
+    row = {"artefact": "Baselines", "method": "HR only", "metric": "rank1", "seed": 0, "trials": 10}
+    run = {"commit": "", "time": "", "parameters": {}}
+    results.write([row | {"value": 50, "low": 49, "high": 51}], "demo", "synth", "baselines", run)
+    there = folders / "there"
+    shutil.copytree(folders / "results", there)
+    assert cli.main(["verify", "--against", str(there)]) == 0
+    assert capsys.readouterr().out.startswith("1 of 1 rows agree (100.0 %, needed: 95 %)")
+    file = there / "demo" / "synth" / "baselines.csv"
+    file.write_text(file.read_text().replace("50,demo,0,10,49,51", "60,demo,0,10,59,61"))
+    assert cli.main(["verify", "--against", str(there)]) == 1
+    shown = capsys.readouterr().out
+    assert "Rows that do not agree\ndata set  paper" in shown
+    row = r"synth\s+baselines\s+Baselines\s+HR only\s+rank1\s+50\.0 \[49\.0, 51\.0\]\s+60\.0 \[59\.0, 61\.0\]"
+    assert re.search(row, shown)
+    assert cli.main(["verify", "--against", str(folders / "nowhere")]) == 2
+    assert "nowhere holds no results" in capsys.readouterr().err
 
 
 def test_readme_rebuilds_the_files_that_are_there(

@@ -93,14 +93,34 @@ class Status:
 
 @dataclass(frozen=True)
 class Verify:
+    against: Path | None = None
+    """Another results folder: say how far the numbers and verdicts here agree with those there, in place of checking
+    what is committed."""
+
     def run(self) -> int:
+        if self.against is not None:
+            return self._compare(self.against)
+        from reid_lib.reporting.mixed import mixed_provenance
         from reid_lib.reporting.verify import verify
 
         problems, checked = verify(project_root())
         for problem in problems:
             print(problem)
+        for note in mixed_provenance() if not problems else ():
+            print(f"note: seeds measured differently: {note}")
         print(f"{len(problems)} problems" if problems else f"all is well: {checked}")
         return 1 if problems else 0
+
+    def _compare(self, there: Path) -> int:
+        from reid_lib.reporting import agreement, papers, results
+
+        found = agreement.compare(results.results_root(), there, papers.CLAIMS)
+        for title, table in found.tables().items():
+            print(title)
+            _print_table(list(table.columns), table.to_numpy().tolist())
+            print()
+        print(found.summary())
+        return 0 if found.agrees else 1
 
 
 @dataclass(frozen=True)
@@ -110,9 +130,10 @@ class Readme:
 
     def run(self) -> int:
         from reid_lib.files import write_text
-        from reid_lib.reporting import figures, readme, results
+        from reid_lib.reporting import figures, html, readme, results
 
         if not self.check:
+            html.build()
             figures.save(readme.headline_figure(), results.results_root() / "demo", "headline")
         stale = 0
         for path in (project_root() / name for name in readme.FILES):

@@ -1,8 +1,10 @@
 """What the papers say in words, as checks on rows.
 
 The same check runs on published rows (does the paper's own table say so?) and on measured rows (does it
-happen here?). Verdicts: "holds", "fails", "inconclusive" (the intervals do not decide) and "not measured" (no
-rows). A check looks at each data set by itself; over several, a claim holds only if it holds on all.
+happen here?). Verdicts: "holds", "fails", "inconclusive" (the intervals do not decide), "one seed: indicative"
+(one training stands behind a row that decides) and "not measured" (a row is missing of which the claim speaks). A
+check looks at each data set by itself; over several, a claim holds only if it holds on all. docs/verdicts.md tells
+this in words; decision REPORT-7.
 
 Two numbers are compared by the 95 % interval of their difference: the root of the sum of squares of the two
 half widths that face each other (methods measured on the same trials differ less than that: this errs on the
@@ -10,7 +12,7 @@ careful side). Numbers without an interval are compared as they stand, and a tie
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import hypot, isnan
 from typing import NamedTuple
@@ -19,20 +21,48 @@ import pandas as pd
 
 from reid_lib.reporting import results
 
-VERDICTS = ("fails", "inconclusive", "not measured", "holds")
+ONE_SEED = "one seed: indicative"
+VERDICTS = ("fails", "not measured", "inconclusive", ONE_SEED, "holds")  # of two, a conjunction has the first
+EXPLANATION = (
+    "holds, fails: three trainings or more, or rows that need none, and the 95 % interval of the difference decides. "
+    "inconclusive: it does not decide. one seed: indicative: one training stands behind a row; the detail tells what "
+    "the verdict would be. not measured: a row is missing of which the claim speaks. More in docs/verdicts.md."
+)
+COLUMNS = ["paper", "artefact", "claim", "source", "verdict", "leaning", "detail"]
+_MISSING_NAMED = 4
+_WOULD = {"holds": "would hold", "fails": "would fail", "inconclusive": "would be inconclusive"}
 GENUINE_LR = ("CAVIAR", "caviar", "synth-caviar")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One of VERDICTS and the numbers behind it, in words."""
+    """One of VERDICTS and the numbers behind it, in words.
+
+    `one_seed`: a row that decides has one training behind it. `judge` then gives ONE_SEED for the verdict, and
+    `leaning` is what the verdict would be.
+    """
 
     verdict: str
     detail: str
+    one_seed: bool = False
+    leaning: str = field(default="", compare=False)
+
+    def told(self) -> "Verdict":
+        """The verdict as a reader may have it: never holds or fails by one training; few of many missing rows."""
+        facts = self.detail.split("; ")
+        if self.verdict == "not measured" and len(facts) > _MISSING_NAMED:
+            rest = len(facts) - _MISSING_NAMED
+            return Verdict(self.verdict, f"{'; '.join(facts[:_MISSING_NAMED])}; and {rest} more", leaning=self.verdict)
+        if not self.one_seed or self.verdict not in _WOULD:
+            return Verdict(self.verdict, self.detail, leaning=self.verdict)
+        return Verdict(ONE_SEED, f"{_WOULD[self.verdict]}: {self.detail}", True, self.verdict)
 
 
 class Row(NamedTuple):
-    """One number of one data set, with its interval (NaN: none)."""
+    """One number of one data set, with its interval (NaN: none) and how many trainings are behind it (0: none).
+
+    A value of NaN is a row that the paper's table has and that was not measured.
+    """
 
     method: str
     setting: str
@@ -40,6 +70,7 @@ class Row(NamedTuple):
     value: float
     low: float = float("nan")
     high: float = float("nan")
+    seeds: int = 0
 
 
 Check = Callable[[Sequence[Row]], Verdict]
@@ -55,6 +86,7 @@ class Claim:
         source: section of the paper that says it.
         check: judges the rows of one data set.
         datasets: the only data sets that it is about; empty = every one that is measured.
+        yardsticks: methods of this project that compete with the paper's where something is measured here.
     """
 
     paper: str
@@ -63,6 +95,7 @@ class Claim:
     source: str
     check: Check
     datasets: tuple[str, ...] = ()
+    yardsticks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +122,7 @@ def greater(a: Cell, b: Cell, by: float = 0.0) -> Check:
             absent = " and ".join(f"({cell})" for cell, row in ((a, first), (b, second)) if row is None)
             return Verdict("not measured", f"no row for {absent}")
         detail = f"{a}: {_show(first)}; {b}: {_show(second)}"
-        return Verdict(compare(first, second, by), detail)
+        return Verdict(compare(first, second, by), detail, _one_seed(first, second))
 
     return check
 
@@ -105,7 +138,11 @@ def ordered(*cells: Cell) -> Check:
 
 
 def best(cell: Cell, lowest: bool = False, but: Sequence[str] = ()) -> Check:
-    """`cell` is the largest (or lowest) of its metric among all methods of the table but those in `but`."""
+    """`cell` is the largest (or lowest) of its metric among all methods of the table but those in `but`.
+
+    All methods: those of the paper's table, whether measured or not, the claim's yardsticks, and whatever else was
+    measured beside them. One that is better decides against; "holds" needs them all.
+    """
 
     def check(rows: Sequence[Row]) -> Verdict:
         others = _others(rows, cell, but)
@@ -121,14 +158,14 @@ def worst(cell: Cell, but: Sequence[str] = ()) -> Check:
     return best(cell, lowest=True, but=but)
 
 
-def best_setting(cell: Cell) -> Check:
-    """Among all settings of its method, `cell` has the largest value."""
-    return _against_settings(cell, greater)
+def best_setting(cell: Cell, among: Sequence[str] = ()) -> Check:
+    """Among all settings of its method, `cell` has the largest value; those in `among` must be there."""
+    return _against_settings(cell, greater, among)
 
 
-def worst_setting(cell: Cell) -> Check:
-    """Among all settings of its method, `cell` has the smallest value."""
-    return _against_settings(cell, less)
+def worst_setting(cell: Cell, among: Sequence[str] = ()) -> Check:
+    """Among all settings of its method, `cell` has the smallest value; those in `among` must be there."""
+    return _against_settings(cell, less, among)
 
 
 def costs_most(removed: Cell, others: Sequence[Cell]) -> Check:
@@ -145,7 +182,8 @@ def close(a: Cell, b: Cell, within: float) -> Check:
             return greater(a, b)(rows)
         gap, half = abs(first.value - second.value), hypot(_half(first), _half(second))
         verdict = "holds" if gap + half <= within + 1e-9 else "fails" if gap - half > within else "inconclusive"
-        return Verdict(verdict, f"{a}: {_show(first)}; {b}: {_show(second)}; at most {within:g} apart")
+        detail = f"{a}: {_show(first)}; {b}: {_show(second)}; at most {within:g} apart"
+        return Verdict(verdict, detail, _one_seed(first, second))
 
     return check
 
@@ -164,33 +202,39 @@ def gains_more(first: tuple[Cell, Cell], second: tuple[Cell, Cell]) -> Check:
         a, b, c, d = found
         gap, half = (b.value - a.value) - (d.value - c.value), hypot(*(_half(row) for row in found))
         verdict = "holds" if gap > half else "fails" if gap < -half or half == 0 else "inconclusive"
-        return Verdict(verdict, f"{b.value - a.value:+.4g} ({first[1]}) against {d.value - c.value:+.4g} ({second[1]})")
+        detail = f"{b.value - a.value:+.4g} ({first[1]}) against {d.value - c.value:+.4g} ({second[1]})"
+        return Verdict(verdict, detail, _one_seed(*found))
 
     return check
 
 
-def above(cell: Cell, level: float) -> Check:
-    """Every row of the cell's method and metric (all settings when it names none) lies above `level`."""
+def above(cell: Cell, level: float, among: Sequence[str] = ()) -> Check:
+    """Every row of the cell's method and metric (all settings when it names none) lies above `level`.
+
+    The settings in `among` must be there.
+    """
 
     def check(rows: Sequence[Row]) -> Verdict:
         chosen = [row for row in _series(rows, cell.method, cell.metric) if cell.setting in ("", row.setting)]
         limit = Row("", "", "", level)
-        found = [Verdict(compare(row, limit), f"{row.setting}: {_show(row)}") for row in chosen]
+        found = [Verdict(compare(row, limit), f"{row.setting}: {_show(row)}", _one_seed(row)) for row in chosen]
+        absent = [name for name in among if name not in {row.setting for row in chosen}]
+        found += [Verdict("not measured", f"no row for ({Cell(cell.method, name, cell.metric)})") for name in absent]
         return _join(found) if found else Verdict("not measured", f"no row for ({cell})")
 
     return check
 
 
 def everywhere(a: str, b: str, metric: str, lower: bool = False) -> Check:
-    """Method a is larger (lower) than method b in every setting that both have."""
+    """Method a is larger (lower) than method b in every setting that one of them has, here or in the paper's table."""
 
     def check(rows: Sequence[Row]) -> Verdict:
-        of = {method: [row.setting for row in _series(rows, method, metric)] for method in (a, b)}
-        shared = [setting for setting in of[a] if setting in of[b]]
-        if not shared:
+        settings = dict.fromkeys(row.setting for row in rows if row.method in (a, b) and row.metric == metric)
+        of = {method: {row.setting for row in _series(rows, method, metric)} for method in (a, b)}
+        if not of[a] & of[b]:
             return Verdict("not measured", f"no setting in which both {a} and {b} have {metric}")
         judge = less if lower else greater
-        return all_of(*(judge(Cell(a, setting, metric), Cell(b, setting, metric)) for setting in shared))(rows)
+        return all_of(*(judge(Cell(a, setting, metric), Cell(b, setting, metric)) for setting in settings))(rows)
 
     return check
 
@@ -210,15 +254,20 @@ def peak_inside(method: str, metric: str = "rank1") -> Check:
 
 
 def all_of(*checks: Check) -> Check:
-    """Holds when all hold, fails when one fails; otherwise the weakest verdict counts."""
+    """Holds when all hold, fails when one fails; not measured when a row is missing; else the weakest counts."""
     return lambda rows: _join([check(rows) for check in checks])
 
 
 # --- the logic ------------------------------------------------------------------------------------
 
 
-def judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
+def judge(claim: Claim, rows: pd.DataFrame) -> Verdict:  # decision REPORT-7
     """The verdict on `rows` (published or measured; seeds are merged first), over all its data sets."""
+    return _judge(claim, rows, _printed(rows)).told()
+
+
+def _judge(claim: Claim, rows: pd.DataFrame, printed: pd.DataFrame) -> Verdict:
+    """`judge`, with the papers' own rows, all of which must be there; none where those are judged themselves."""
     rows = rows[(rows.paper == claim.paper) & (rows.artefact == claim.artefact)]
     if claim.datasets:
         rows = rows[rows.dataset.isin(claim.datasets)]
@@ -226,32 +275,64 @@ def judge(claim: Claim, rows: pd.DataFrame) -> Verdict:
     if rows.empty:
         where = f" on {', '.join(claim.datasets)}" if claim.datasets else ""
         return Verdict("not measured", f"no rows of {claim.artefact}{where}")
-    columns = list(Row._fields)
-    parts = {
-        name: claim.check([Row(*cells) for cells in part[columns].itertuples(index=False)])
-        for name, part in rows.groupby("dataset", sort=False)
-    }
-    measured = {name: part for name, part in parts.items() if part.verdict != "not measured"} or parts
-    joined = _join(list(measured.values()))
-    if len(measured) == 1:
+    columns, parts = list(Row._fields), {}
+    for name, part in rows.groupby("dataset", sort=False):
+        found = [Row(*cells) for cells in part[columns].itertuples(index=False)]
+        parts[name] = claim.check([*found, *_absent(claim, found, printed, name)])
+    decided = {name: part for name, part in parts.items() if part.verdict != "not measured"} or parts
+    joined = _join(list(decided.values()))
+    if len(decided) == 1:
         return joined
-    decisive = [f"{name}: {part.detail}" for name, part in measured.items() if part.verdict == joined.verdict]
-    return Verdict(joined.verdict, "; ".join(decisive) if joined.verdict != "holds" else f"on {', '.join(measured)}")
+    decisive = [f"{name}: {part.detail}" for name, part in decided.items() if part.verdict == joined.verdict]
+    detail = "; ".join(decisive) if joined.verdict != "holds" else f"on {', '.join(decided)}"
+    return Verdict(joined.verdict, detail, joined.one_seed)
+
+
+def _printed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The published rows beside measured ones; of published rows themselves nothing is absent."""
+    published = results.as_roles(results.published())
+    return published if "profile" in rows else published[:0]
+
+
+def _absent(claim: Claim, rows: Sequence[Row], printed: pd.DataFrame, dataset: str) -> list[Row]:
+    """Rows without a value: what the paper's table has, on this data set or else on any, and is not among `rows`.
+
+    The claim's yardsticks are among them, in every setting and metric of the table.
+    """
+    printed = printed[(printed.paper == claim.paper) & (printed.artefact == claim.artefact)]
+    printed = printed[printed.dataset == dataset] if (printed.dataset == dataset).any() else printed
+    wanted = dict.fromkeys(zip(printed.method, printed.setting, printed.metric, strict=True))
+    places = dict.fromkeys((setting, metric) for _, setting, metric in wanted)
+    wanted |= dict.fromkeys((method, *place) for method in claim.yardsticks for place in places)
+    there = {row[:3] for row in rows}
+    return [Row(*names, value=float("nan")) for names in wanted if names not in there]
 
 
 def evaluate(rows: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
-    """One line per claim: paper, artefact, claim, source, verdict, detail."""
-    lines = []
+    """One line per claim: paper, artefact, claim, source, verdict, leaning, detail.
+
+    `leaning` is the verdict, or what it would be where one seed is behind it.
+    """
+    lines, printed = [], _printed(rows)
     for claim in claims:
-        found = judge(claim, rows)
-        lines.append((claim.paper, claim.artefact, claim.text, claim.source, found.verdict, found.detail))
-    return pd.DataFrame(lines, columns=["paper", "artefact", "claim", "source", "verdict", "detail"])
+        found = _judge(claim, rows, printed).told()
+        lines.append(
+            (claim.paper, claim.artefact, claim.text, claim.source, found.verdict, found.leaning, found.detail)
+        )
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def _join(found: list[Verdict]) -> Verdict:
     verdict = min((v.verdict for v in found), key=VERDICTS.index)
-    facts = [fact for v in found if v.verdict == verdict for fact in v.detail.split("; ")]
-    return Verdict(verdict, "; ".join(dict.fromkeys(facts)))
+    deciding = [v for v in found if v.verdict == verdict]
+    # all are needed for "holds"; one is enough against it, so one that three seeds are behind makes it firm
+    one_seed = any(v.one_seed for v in deciding) if verdict == "holds" else all(v.one_seed for v in deciding)
+    facts = [fact for v in deciding if v.one_seed == one_seed or verdict == "holds" for fact in v.detail.split("; ")]
+    return Verdict(verdict, "; ".join(dict.fromkeys(facts)), one_seed)
+
+
+def _one_seed(*rows: Row) -> bool:
+    return any(row.seeds == 1 for row in rows)
 
 
 def compare(a: Row, b: Row, by: float = 0.0) -> str:
@@ -289,15 +370,17 @@ def _series(rows: Sequence[Row], method: str, metric: str) -> list[Row]:
 
 
 def _others(rows: Sequence[Row], cell: Cell, but: Sequence[str]) -> list[Cell]:
+    """The other methods of the cell's setting and metric, those without a value too."""
     left_out = (cell.method, *but)
     chosen = [row for row in rows if (row.setting, row.metric) == (cell.setting, cell.metric)]
     return [Cell(*row[:3]) for row in chosen if row.method not in left_out]
 
 
-def _against_settings(cell: Cell, judge_pair: Callable[[Cell, Cell], Check]) -> Check:
+def _against_settings(cell: Cell, judge_pair: Callable[[Cell, Cell], Check], among: Sequence[str]) -> Check:
     def check(rows: Sequence[Row]) -> Verdict:
-        others = [row.setting for row in _series(rows, cell.method, cell.metric) if row.setting != cell.setting]
-        if not others:
+        settings = dict.fromkeys([row.setting for row in _series(rows, cell.method, cell.metric)])
+        others = [setting for setting in {**settings, **dict.fromkeys(among)} if setting != cell.setting]
+        if not settings.keys() - {cell.setting}:
             return Verdict("not measured", f"no other setting than ({cell})")
         return all_of(*(judge_pair(cell, Cell(cell.method, setting, cell.metric)) for setting in others))(rows)
 
@@ -311,4 +394,4 @@ def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
                 f"Claims are judged within one profile, found {sorted(rows.profile.unique())}: choose one."
             )
         return results.merge_seeds(rows)
-    return rows.assign(low=float("nan"), high=float("nan"))
+    return rows.assign(low=float("nan"), high=float("nan"), seeds=0)

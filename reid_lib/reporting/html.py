@@ -7,26 +7,27 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from reid_lib.reporting import artefacts, audit, claims, results, tables
+from reid_lib.reporting import artefacts, audit, claims, mixed, results, tables, verdicts
 from reid_lib.reporting.artefacts import Artefact
 from reid_lib.reporting.papers import ARTEFACTS, CLAIMS, PAPERS
-
-SHOWN = ("paper", "demo")  # smoke runs test the code; their numbers mean nothing
+from reid_lib.reporting.verdicts import SHOWN
 
 # A sign beside each word: nothing is told by colour alone.
 _SIGNS = {
     "done": "●", "planned": "○", "missing": "!", "not reproduced": "–",
-    "holds": "✓", "fails": "✗", "inconclusive": "≈", "not measured": "·",
+    "holds": "✓", "fails": "✗", "inconclusive": "≈", "not measured": "·", claims.ONE_SEED: "◔",
     "agrees": "✓", "differs": "✗",
 }  # fmt: skip
 _KINDS = {
     "done": "good", "holds": "good", "agrees": "good",
-    "missing": "bad", "fails": "bad", "differs": "bad", "inconclusive": "open",
+    "missing": "bad", "fails": "bad", "differs": "bad", "inconclusive": "open", claims.ONE_SEED: "open",
 }  # fmt: skip
 
 
 def build(notebooks: Path | None = None) -> Path:
     """Write index.html into the results folder, from the rows, figures and run.json files there; return its path.
+
+    The verdicts go into each folder's claims.csv too (`verdicts.write`).
 
     `notebooks` is the folder that decides each artefact's status. The same files give the same bytes. Raises
     ResultsError when a result file is damaged or the folder cannot be written.
@@ -38,6 +39,7 @@ def build(notebooks: Path | None = None) -> Path:
     results.check_writable(root)
     path = root / "index.html"
     results.replace_text(path, _page(rows, root, notebooks))
+    verdicts.write(CLAIMS)
     return path
 
 
@@ -154,8 +156,12 @@ def _numbers(artefact: Artefact, rows: pd.DataFrame, note: str) -> str:
     return (
         published
         + _scroll(tables.to_html(tables.wide(comparison)))
-        + (f"<p class=note>{_e(said)}.</p>" if said else "")
+        + (f"<p class=note>{_e(said)}{_trainings(rows)}.</p>" if said else "")
     )
+
+
+def _trainings(rows: pd.DataFrame) -> str:
+    return "; one training, so this is indicative" if rows.seed.nunique() == 1 else ""
 
 
 def _claims(paper: str, rows: pd.DataFrame) -> str:
@@ -163,9 +169,9 @@ def _claims(paper: str, rows: pd.DataFrame) -> str:
     if not chosen:
         return ""
     judged = {"the paper's tables": claims.evaluate(results.published(), chosen)}
-    mine = rows[rows.paper == paper]
-    for (profile, dataset), part in mine.groupby(["profile", "folder_dataset"], sort=True):
-        judged[f"{dataset}, {profile}"] = claims.evaluate(part.drop(columns="folder_dataset"), chosen)
+    for profile, dataset in verdicts.folders():
+        if ((rows.paper == paper) & (rows.profile == profile) & (rows.folder_dataset == dataset)).any():
+            judged[f"{dataset}, {profile}"] = verdicts.judged(chosen, profile, dataset)
     head = "".join(f"<th>{_e(name)}</th>" for name in judged)
     lines = []
     for number, claim in enumerate(chosen):
@@ -173,7 +179,8 @@ def _claims(paper: str, rows: pd.DataFrame) -> str:
         where = claim.artefact if claim.artefact.startswith("Section") else f"{claim.artefact}, Sec. {claim.source}"
         lines.append(f"<tr><td>{_e(claim.text)}</td><td>{_e(where)}</td>{cells}</tr>")
     return (
-        "<article><h3>What the paper says</h3><p class=note>The first verdict is on the paper's own tables.</p>"
+        "<article><h3>What the paper says</h3><p class=note>The first verdict is on the paper's own tables. "
+        f"{_e(claims.EXPLANATION)}</p>"
         f"<div class=scroll><table class=rows><thead><tr><th>claim</th><th>where</th>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div></article>"
     )
@@ -232,9 +239,11 @@ def _runs(rows: pd.DataFrame) -> str:
             )
     table = pd.DataFrame(lines)
     text = _scroll(_with_pills(table, "state")) if lines else "<p>Nothing has been measured yet.</p>"
+    seeds = "".join(f"<li>{_e(line)}</li>" for line in mixed.mixed_provenance())
+    seeds = f"<h3>Seeds that were not measured alike</h3><ul class=note>{seeds}</ul>" if seeds else ""
     return (
         '<section id="runs"><h2>Provenance</h2><p class=note>State: whether the rows are those that the run wrote last.'
-        f"</p>{text}</section>"
+        f"</p>{text}{seeds}</section>"
     )
 
 

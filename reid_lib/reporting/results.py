@@ -20,13 +20,14 @@ import pandas as pd
 
 from reid_lib import files
 from reid_lib.digest import file_digest
-from reid_lib.intervals import percent_interval, t_interval
+from reid_lib.intervals import seeds_interval, standard_error
 from reid_lib.profiles import PROFILES, check_profile
 
 PUBLISHED_COLUMNS = ("paper", "artefact", "dataset", "method", "setting", "metric", "value")
 COLUMNS = (*PUBLISHED_COLUMNS, "profile", "seed", "trials", "low", "high")
 KEY = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile", "seed")
 
+VERDICTS_FILE = "claims"  # beside the measured files: the verdicts on them (`reporting.verdicts`)
 FROZEN_MODEL = "frozen model"  # the role of the model behind which VPFA stands
 
 _TEXT = ("paper", "artefact", "dataset", "method", "setting", "metric", "profile")
@@ -113,15 +114,26 @@ def read_run(profile: str, dataset: str, paper: str) -> dict:
     return run | {"complete": rows.is_file() and run.get("csv_sha256") == file_digest(rows)}
 
 
-def available() -> list[tuple[str, str, str]]:
-    """(profile, dataset, paper) of every measured CSV under the results folder, sorted."""
-    found = (path.relative_to(results_root()) for path in results_root().glob("*/*/*.csv"))
+def available(root: Path | None = None, where: str = "*/*") -> list[tuple[str, str, str]]:
+    """(profile, dataset, paper) of every measured CSV under a results folder (default: `results_root`), sorted.
+
+    `where` chooses folders: "demo/synth".
+    """
+    root = root or results_root()
+    found = (path.relative_to(root) for path in root.glob(f"{where}/*.csv") if path.stem != VERDICTS_FILE)
     return sorted((p.parts[0], p.parts[1], p.stem) for p in found if p.parts[0] in PROFILES)
 
 
-def read_all() -> pd.DataFrame:
-    """All measured rows (COLUMNS) with `folder_dataset`, the data set that the run was asked for."""
-    frames = [read(*key).assign(folder_dataset=key[1]) for key in available()]
+def read_all(root: Path | None = None, where: str = "*/*") -> pd.DataFrame:
+    """All measured rows (COLUMNS) of what is `available`, with `folder_dataset`.
+
+    `folder_dataset` is the data set that the run was asked for. Raises ResultsError when a file is damaged.
+    """
+    root = root or results_root()
+    frames = [
+        read_csv(root.joinpath(*key).with_suffix(".csv"), COLUMNS).assign(folder_dataset=key[1])
+        for key in available(root, where)
+    ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS, "folder_dataset"])
 
 
@@ -151,7 +163,9 @@ def write(  # decision HOUSE-9
     Rows belong to groups: one artefact, data set, method and seed (`groups`). A group that is not in `written` is
     new to this run: all its older rows go, those of other settings and metrics too, because other parameters may have
     produced them. A group in `written` was begun by an earlier write of the same run: rows with the same KEY are
-    replaced, its other rows stay. Rows of all other groups stay, and the runs that produced them stay in `earlier`.
+    replaced, its other rows stay. Rows of all other groups stay, and the runs that produced them stay in `earlier`: one
+    seed, measured again, never costs the evidence of the others (REPORT-9; `mixed` says where seeds differ). Only a
+    group with a seed and one without cannot stand together: either something was trained or nothing was.
 
     Both files are replaced atomically, under a lock of the folder, so that two runs at once lose nothing. Order:
     natural order of KEY. Numbers: at most six decimals, no trailing zeros. `run` is what `provenance.provenance`
@@ -174,13 +188,14 @@ def write(  # decision HOUSE-9
         old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
         own = _group_of_each(old)
         begun = covers - set(written)
-        rows = pd.concat([old.loc[[group not in begun for group in own]], new], ignore_index=True)
+        kept = [group not in begun and not _contradicts(group, begun) for group in own]
+        rows = pd.concat([old.loc[kept], new], ignore_index=True)
         rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
         text = _csv(rows)
         record = dict(run) | {
             "covers": [list(group) for group in sorted(covers, key=str)],
             "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "earlier": _earlier_runs(target / f"{paper}.run.json", set(own) - covers),
+            "earlier": _earlier_runs(target / f"{paper}.run.json", set(_group_of_each(rows)) - covers),
         }
         json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
         replace_text(path, text)
@@ -204,6 +219,11 @@ def groups(rows: Rows, dataset: str = "") -> set[Group]:
 def _group_of_each(rows: pd.DataFrame) -> list[Group]:
     columns = zip(rows.artefact, rows.dataset, rows.method, rows.seed, strict=True)
     return [(*names, None if pd.isna(seed) else int(seed)) for *names, seed in columns]
+
+
+def _contradicts(group: Group, begun: Collection[Group]) -> bool:
+    """Whether a new group is about the same numbers, and one of the two has a seed while the other has none."""
+    return any(new[:3] == group[:3] and (new[3] is None) != (group[3] is None) for new in begun)
 
 
 def check_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -293,24 +313,36 @@ def rows_from_summary(
 
 
 def merge_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per number over its seeds: COLUMNS (seed empty, trials summed) and `seeds`, how many.
+    """One row per number over its seeds: COLUMNS (seed empty, trials summed) and `seeds`.
 
-    With two seeds or more low and high are the 95 % t-interval of the mean over seeds (percents cut to
-    0..100); with one seed its own interval (over trials) stays. Empty values are left out.
+    `seeds` is the number of trainings behind the number, 0 where nothing was trained. With two seeds or more low and
+    high are the 95 % interval over seeds and trials (`intervals.seeds_interval`; percents cut to 0..100); with one
+    seed its own interval (over trials) stays. Empty values are left out. Rows that are merged already come back as
+    they are.
     """
+    if "seeds" in rows:
+        return rows
     key = [column for column in KEY if column != "seed"]
     merged = []
     for names, group in rows.dropna(subset=["value"]).groupby(key, sort=False, dropna=False):
         values = group.value.to_numpy(float)
         low, high = group.low.iloc[0], group.high.iloc[0]
         if len(values) > 1:
-            percent = _PERCENT.fullmatch(names[key.index("metric")])
-            low, high = percent_interval(values) if percent else t_interval(values)
+            low, high = _over_seeds(group)
+            if _PERCENT.fullmatch(names[key.index("metric")]):
+                low, high = max(low, 0.0), min(high, 100.0)
         trials = group.trials.sum() if group.trials.notna().any() else pd.NA
         numbers = {"value": values.mean(), "seed": pd.NA, "trials": trials, "low": low, "high": high}
-        merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": len(values)})
+        merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": group.seed.notna().sum()})
     frame = pd.DataFrame(merged, columns=[*COLUMNS, "seeds"])
-    return frame.astype({"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64"})
+    types = {"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64", "seeds": int}
+    return frame.astype(types)
+
+
+def _over_seeds(rows: pd.DataFrame) -> tuple[float, float]:
+    trials = rows.trials.to_numpy(float, na_value=np.nan)
+    errors = [standard_error(*cells) for cells in zip(rows.value, rows.low, rows.high, trials, strict=True)]
+    return seeds_interval(rows.value, errors, np.nanmin(trials) if not np.isnan(trials).all() else np.nan)
 
 
 # --- helpers --------------------------------------------------------------------------------------
@@ -406,14 +438,16 @@ def _earlier_runs(path: Path, left: Collection[Group]) -> list[dict]:
         return []
     kept = []
     for run in [*last.pop("earlier", []), last]:
-        covers = sorted({group for group in left for cover in run.get("covers", []) if _covers(cover, group)}, key=str)
+        covers = sorted(
+            {group for group in left for cover in run.get("covers", []) if is_covered(group, cover)}, key=str
+        )
         if covers:
             run = {name: value for name, value in run.items() if name != "csv_sha256"}
             kept.append(run | {"covers": [list(group) for group in covers]})
     return kept
 
 
-def _covers(cover: Sequence, group: Group) -> bool:
+def is_covered(group: Group, cover: Sequence) -> bool:
     """Whether an entry of `covers` means the group; older files name (artefact, method, seed) or (artefact, seed)."""
     artefact, _, method, seed = group
     return tuple(cover) in (group, (artefact, method, seed), (artefact, seed))

@@ -1,11 +1,12 @@
 """What is committed, read again: is it whole, and does it belong together?"""
 
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 
 from reid_lib.digest import file_digest
-from reid_lib.reporting import artefacts, papers, results
+from reid_lib.reporting import artefacts, papers, results, verdicts
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 
@@ -13,9 +14,10 @@ PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d
 def verify(root: Path) -> tuple[list[str], str]:
     """One sentence for each problem of the project in `root`, and what was read.
 
-    Checked: published.csv by its hash, the schema of every measured file and its run.json, every artefact that is
-    done, and that each numbered notebook was run to its end. Results are read from `results.results_root()`. Raises
-    ValueError when there is no numbered notebook, ArtefactError when one is damaged.
+    Checked: published.csv by its hash, the schema of every measured file and its run.json, that each folder's
+    claims.csv is what its rows give, every artefact that is done, and that each numbered notebook was run to its end.
+    Results are read from `results.results_root()`. Raises ValueError when there is no numbered notebook,
+    ArtefactError when one is damaged.
     """
     problems, rows = [], 0
     published = root / "results" / "published.csv"
@@ -30,6 +32,8 @@ def verify(root: Path) -> tuple[list[str], str]:
                 problems.append(f"{'/'.join(key)}.csv is not what its run.json was written for: run it again")
         except results.ResultsError as error:
             problems.append(f"{'/'.join(key)}: {error}")
+    with suppress(results.ResultsError):  # a damaged file is said above
+        problems += verdicts.problems(papers.CLAIMS)
     problems += artefacts.problems(papers.ARTEFACTS, root / "notebooks")
     notebooks = artefacts.numbered_notebooks(root)
     for path in notebooks:

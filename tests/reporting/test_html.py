@@ -75,7 +75,8 @@ def test_the_page_shows_everything(project):
     assert "60.0 [59.0, 61.0]" in text
     assert "-3.6 lower" in text  # CAVIAR: 63.6 published
     assert "Measured on synth, published on MLR-CUHK03: other images" in text
-    assert "≈ inconclusive" in text
+    assert "◔ one seed: indicative" in text
+    assert "would be inconclusive: w/o val, rank1: 50" in text
     assert "CAVIAR <as it is>" in text
     assert "86.96" in text  # the audit: VPFA Table 10
     assert "f00d" in text

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reid_lib.intervals import seeds_interval, t_interval
 from reid_lib.reporting import results
 from reid_lib.reporting.results import ResultsError
 
@@ -121,7 +122,9 @@ def test_a_run_json_of_before_the_data_set_was_recorded_can_be_followed(folder, 
 
 def test_the_committed_runs_can_be_followed(folder):
     """Every row that is committed has a run, and keeps it when another group is written."""
-    for path in sorted((results.project_root() / "results" / "demo").glob("*/*.csv")):
+    committed = results.project_root() / "results"
+    for key in results.available(committed):
+        path = committed.joinpath(*key).with_suffix(".csv")
         run = path.with_suffix(".run.json")
         copy = folder / path.parts[-3] / path.parts[-2]
         copy.mkdir(parents=True, exist_ok=True)
@@ -295,9 +298,9 @@ def test_rows_from_summary():
         results.rows_from_summary(SUMMARY.drop(columns="trials"), **where)
 
 
-def test_merge_seeds_gives_the_t_interval_of_the_mean():
+def test_merge_seeds_gives_the_interval_over_seeds_and_trials():
     rows = results.check_rows(
-        pd.DataFrame([row(seed=s, value=v, low=0, high=100) for s, v in enumerate((60.0, 62.0, 64.0))]).assign(
+        pd.DataFrame([row(seed=s, value=v, low=v - 2, high=v + 2) for s, v in enumerate((60.0, 62.0, 64.0))]).assign(
             paper="lrar", dataset="synth", setting="", profile="demo"
         )
     )
@@ -305,11 +308,25 @@ def test_merge_seeds_gives_the_t_interval_of_the_mean():
     assert merged.value[0] == 62
     assert merged.seeds[0] == 3
     assert merged.trials[0] == 30
-    half = 4.302653 * 2 / np.sqrt(3)  # t(0.975, 2) s / sqrt(n)
-    assert merged.low[0] == pytest.approx(62 - half, abs=1e-4)
-    assert merged.high[0] == pytest.approx(62 + half, abs=1e-4)
+    error = 2 / 2.262157  # t(0.975, 9): each seed has ten trials
+    assert (merged.low[0], merged.high[0]) == pytest.approx(seeds_interval([60, 62, 64], [error] * 3, 10), abs=1e-4)
     alone = results.merge_seeds(rows[:1])
-    assert (alone.low[0], alone.high[0]) == (0, 100)
+    assert (alone.low[0], alone.high[0], alone.seeds[0]) == (58, 62, 1)
+    pd.testing.assert_frame_equal(results.merge_seeds(merged), merged)
+
+
+def test_seeds_without_trials_are_merged_by_their_spread_alone():
+    rows = pd.DataFrame([row(seed=s, value=v, trials=None, metric="psnr") for s, v in enumerate((20.0, 21.0))])
+    rows = rows.drop(columns=["low", "high"], errors="ignore").assign(low=None, high=None)
+    rows = results.check_rows(rows.assign(paper="lrar", dataset="synth", setting="", profile="demo"))
+    merged = results.merge_seeds(rows)
+    assert (merged.low[0], merged.high[0]) == pytest.approx(t_interval([20, 21]))
+
+
+def test_merged_rows_where_nothing_was_trained_have_no_seeds():
+    rows = pd.DataFrame([row(seed=None, value=65.0)]).assign(paper="lrar", dataset="synth", setting="", profile="demo")
+    rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
+    assert results.merge_seeds(rows).seeds[0] == 0
 
 
 def test_results_root_is_beside_pyproject_unless_named(monkeypatch, tmp_path):

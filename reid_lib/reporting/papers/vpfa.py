@@ -102,7 +102,7 @@ def _claims() -> tuple[Claim, ...]:
             "Section 1",
             "The mean HR - LR shift has a stable direction (cosine above 0.8)",
             "1",
-            above(Cell("mean shift", "", "cosine"), 0.8),
+            above(Cell("mean shift", "", "cosine"), 0.8, among=("r=2", "r=3", "r=4")),
         ),
         _claim(
             "Table 2a",
@@ -116,7 +116,13 @@ def _claims() -> tuple[Claim, ...]:
             "3.2",
             ordered(*(Cell("grouped Pearson", f"r={rate}", "pearson_mean") for rate in (2, 3, 4))),
         ),
-        _claim("Table 3", "Best Rank-1 of all compared methods", "5.3 (1)", best(Cell("VPFA"))),
+        _claim(
+            "Table 3",
+            "Best Rank-1 of all compared methods",
+            "5.3 (1)",
+            best(Cell("VPFA")),
+            yardsticks=("mean shift", "ridge"),
+        ),
         _claim(
             "Table 4a",
             "VPFA improves the frozen backbone at Rank-1, Rank-5 and Rank-10",
@@ -148,7 +154,8 @@ def _claims() -> tuple[Claim, ...]:
             "Table 7",
             "HR and LR centres come closer for every identity",
             "A.4",
-            above(Cell("VPFA", "", "reduction_percent"), 0),
+            # the paper prints five of them: one that goes apart decides, and for "every" the smallest must be there
+            above(Cell("VPFA", "", "reduction_percent"), 0, among=("smallest of all",)),
         ),
     )
 

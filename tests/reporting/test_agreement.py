@@ -1,0 +1,99 @@
+import pytest
+
+from reid_lib.reporting import agreement, papers, results
+
+RUN = {"commit": "0" * 40, "time": "2026-01-02T03:04:05Z", "parameters": {}}
+TABLE = {"IDE + Verif": 40.0, "w/o mask": 45.0, "w/o val": 46.0, "w/o val (end-to-end)": 44.0, "mask + val": 60.0}
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two results folders; `save(name, values, seeds)` fills one with LRAR's Table II on synth."""
+
+    def save(name: str, values: dict, seeds: int = 3, metric: str = "rank1", half: float | None = 1.0) -> None:
+        monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / name))
+        interval = lambda v: {} if half is None else {"low": v - half, "high": v + half, "trials": 10}  # noqa: E731
+        for seed in range(seeds):
+            rows = [
+                {"artefact": "Table II", "method": m, "metric": metric, "value": v + seed / 10, "seed": seed}
+                | interval(v + seed / 10)
+                for m, v in values.items()
+            ]
+            results.write(rows, "demo", "synth", "lrar", RUN, written=results.groups(rows, "synth"))
+
+    save.compare = lambda: agreement.compare(tmp_path / "here", tmp_path / "there", papers.CLAIMS)
+    save.root = tmp_path
+    return save
+
+
+def test_the_same_numbers_agree(folders):
+    for name in ("here", "there"):
+        folders(name, TABLE)
+    found = folders.compare()
+    assert (found.percent, len(found.compared), found.agrees) == (100, 5, True)
+    assert found.tables() == {}
+    assert found.summary().endswith("Verdicts that changed: 0. The results agree.")
+
+
+def test_numbers_within_both_intervals_agree_and_others_are_listed(folders):
+    folders("here", TABLE)
+    folders("there", TABLE | {"IDE + Verif": 40.9, "mask + val": 63.0})
+    found = folders.compare()
+    assert found.percent == 80
+    assert not found.agrees
+    (line,) = found.tables()["Rows that do not agree"].to_dict("records")
+    assert {name: line[name] for name in ("data set", "paper", "artefact", "method", "setting", "metric")} == {
+        "data set": "synth", "paper": "lrar", "artefact": "Table II", "method": "mask + val", "setting": "",
+        "metric": "rank1",
+    }  # fmt: skip
+    assert line["here"].startswith("60.1 [")
+    assert line["there"].startswith("63.1 [")
+
+
+def test_a_changed_verdict_is_no_agreement(folders):
+    folders("here", TABLE)
+    folders("there", TABLE | {"mask + val": 43.0})
+    found = folders.compare()
+    (line,) = found.tables()["Verdicts that changed"].to_dict("records")
+    assert (line["here"], line["there"]) == ("holds", "fails")
+    assert "best" in line["claim"]
+    assert not found.agrees
+
+
+def test_one_seed_changes_a_verdict_only_to_its_opposite(folders):
+    folders("here", TABLE, seeds=1)
+    folders("there", TABLE)
+    found = folders.compare()
+    assert not found.verdicts.changed.any()
+    assert set(found.verdicts.here) >= {"one seed: indicative, leans to holds"}
+    assert found.agrees
+    folders("here", TABLE | {"mask + val": 43.0}, seeds=1)
+    assert folders.compare().verdicts.changed.any()
+
+
+def test_rows_of_one_side_and_rows_without_interval_and_of_time_do_not_count(folders):
+    for name in ("here", "there"):
+        folders(name, TABLE)
+        folders(name, {"LRAR, z": 0.4 if name == "here" else 0.9}, metric="silhouette_rate", half=None, seeds=1)
+        speed = {"LRAR, z": 10.0 if name == "here" else 99.0}
+        folders(name, speed, metric="inference_samples_per_second", half=0.1, seeds=1)
+    folders("here", {"ours": 50.0})
+    found = folders.compare()
+    assert found.agrees
+    assert (len(found.compared), found.without_interval) == (5, 1)
+    assert found.only_here.method.tolist() == ["ours"]
+    assert found.tables()["Rows only here"].to_dict("records") == [
+        {"profile": "demo", "data set": "synth", "paper": "lrar", "artefact": "Table II", "rows": 1}
+    ]
+
+
+def test_nothing_to_compare_is_no_agreement(folders):
+    folders("here", TABLE)
+    folders("there", {"somebody": 1.0})
+    assert not folders.compare().agrees
+
+
+def test_a_folder_without_results_is_said(folders):
+    folders("here", TABLE)
+    with pytest.raises(results.ResultsError, match="there holds no results"):
+        folders.compare()
