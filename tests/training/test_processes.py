@@ -159,7 +159,12 @@ def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> Non
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
     assert [len(f["written"]) for f in found] == [EPOCHS, 0]
-    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == [
+        "history.csv",
+        "last.pt",
+        "lock",
+        "previous.pt",
+    ]
     state = torch.load(folder / "whole" / "last.pt", weights_only=True)
     assert same(state["parts"]["network"], found[0]["state"])
 
