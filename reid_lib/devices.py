@@ -1,4 +1,4 @@
-"""Where the work runs: this process's device, and the processes that a launcher has started together."""
+"""Where the work runs: this process's device and cores, and the processes that a launcher has started together."""
 
 import os
 from typing import TYPE_CHECKING
@@ -28,3 +28,9 @@ def pick_device() -> torch.device:
     if together:  # whose CPU has a number
         return torch.device("cpu") if together.device.type == "cpu" else together.device
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

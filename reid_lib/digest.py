@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
 
 # what decides no weight and no feature (decision HOUSE-1); how `synth` draws is in its images' paths, as a version
-NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.datasets.synth")
+NOT_DECISIVE = ("reid_lib.reporting", "reid_lib.digest", "reid_lib.files", "reid_lib.status", "reid_lib.datasets.synth")
 
 
 def plain(value: Any) -> Any:

@@ -1,33 +1,35 @@
-"""Run the notebooks in order with papermill: skip what is up to date, stop where one fails, resume next time.
+"""Run the notebooks with papermill, side by side: skip what is up to date, say what failed, resume next time.
 
-Every notebook runs in the project's root folder, in a kernel of the interpreter that runs this module, and
-counts as done when papermill raised no error AND the notebook wrote its ``<name>.run.json``, which
-`Session.finish` does last. A killed kernel leaves a notebook that looks executed; it leaves no run.json.
+Every notebook runs in the project's root folder, in a kernel of the interpreter that runs this module, on one thread
+(`reid_lib.jobs`), and counts as done when papermill raised no error AND the notebook wrote its ``<name>.run.json``,
+which `Session.finish` does last. A killed kernel leaves a notebook that looks executed; it leaves no run.json.
 """
 
 import ast
 import json
-import re
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 
-from reid_lib import writeback
+from reid_lib import jobs, writeback
 from reid_lib.datasets import LOADERS, names
 from reid_lib.datasets.synth.sets import GENERATOR_VERSION
 from reid_lib.digest import code_digest, digest, file_digest, imports, plain, source_digest
 from reid_lib.files import write_text
 from reid_lib.reporting import artefacts, results
 from reid_lib.reporting.papers import ARTEFACTS
-from reid_lib.session import profile_variable
+from reid_lib.session import PROFILE_VARIABLE
+
+# a notebook with this number or a higher one gathers what the others have measured, and runs after them
+GATHERING = 90
 
 
 class NotebookFailed(RuntimeError):
-    """A notebook did not finish; the message names it, the cell and the error."""
+    """Notebooks did not finish; the message names each, its cell and the error."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ def reproduce(
     overrides: Mapping[str, object] | None = None,
     force: bool = False,
     write_back: bool = False,
+    count: int | None = None,
+    screen: jobs.Log | None = None,
     say: Callable[[str], None] = print,
 ) -> list[str]:
-    """Run the notebooks of the project in ``root`` and return the names of those that were run.
+    """Run the notebooks of the project in ``root`` and return the names of those that were run, in the order of ends.
 
     Args:
         root: the project's folder (it holds ``notebooks``); results go where `reporting.results` says.
@@ -66,12 +70,14 @@ def reproduce(
         overrides: further notebook parameters by name.
         force: run also what is up to date.
         write_back: put the outputs, normalised, into ``notebooks/``; only for the notebooks' own parameters.
+        count: how many run at once, each on one thread; None: `jobs.default_count`. Results do not depend on it.
+        screen: shows progress; None makes a `jobs.Log` of ``say``.
         say: takes each line of progress.
 
     Raises:
         ValueError: no notebook, an unknown data set, notebook, artefact or parameter, or write_back not allowed.
         ResultsError: an unknown profile, or a results folder that cannot be written.
-        NotebookFailed: a cell raised, the kernel died, or no run.json was written; earlier ones stay done.
+        NotebookFailed: a cell raised, the kernel died, or no run.json was written; the others were run and stay done.
     """
     folder = results.folder(profile, dataset) / "notebooks"
     _check_data(dataset, data_root)
@@ -84,22 +90,107 @@ def reproduce(
         writeback.check(dataset, changed)
     results.check_writable(folder)
 
-    ran = []
+    screen, count = screen or jobs.Log(say), count or jobs.default_count()
+    batch = _Batch(root, folder, wanted, changed, screen, write_back)
+    waiting = []
     for number, path in enumerate(chosen, start=1):
-        prefix = f"[{number}/{len(chosen)}] {path.stem}"
-        inputs = inputs_digest(root, path, wanted)
-        if not force and _stamp(folder, path.stem).get("digest") == inputs:
-            say(f"{prefix}: up to date")
+        title = f"[{number}/{len(chosen)}] {path.stem}"
+        if not force and batch.up_to_date(path):
+            screen.say(f"{title}: up to date")
+            batch.put_back(path, title)
         else:
-            say(f"{prefix}: running ({profile}, {dataset})")
-            seconds = _run(root, path, folder, changed[path.stem], profile)
-            _write_stamp(folder, path.stem, inputs, wanted, seconds)
-            ran.append(path.stem)
-            say(f"{prefix}: done in {seconds:.0f} s")
-        if write_back:
-            writeback.write(root, path, folder / path.name)
-            say(f"{prefix}: outputs written into notebooks/{path.name}")
+            waiting.append((path, title))
+    ran, failures = [], []
+    for group in _groups(waiting, folder, count):
+        with closing(jobs.run(batch.tasks(group), count, screen.show)) as ends:
+            for end in ends:
+                failure = batch.end(end)
+                failures += [failure] if failure else []
+                ran += [] if failure else [end.task.notebook.stem]
+    if failures:
+        raise NotebookFailed(_together(failures, len(chosen)))
     return ran
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the notebooks of one call have in common."""
+
+    root: Path
+    folder: Path  # of the executed copies
+    wanted: dict[str, object]
+    changed: dict[str, dict[str, object]]
+    screen: jobs.Log
+    write_back: bool
+    _inputs: dict[str, str] = field(default_factory=dict)  # the digests of those that were started
+    _before: dict[str, int] = field(default_factory=dict)  # when their run.json was last written
+
+    def up_to_date(self, path: Path) -> bool:
+        return _stamp(self.folder, path.stem).get("digest") == inputs_digest(self.root, path, self.wanted)
+
+    def put_back(self, path: Path, title: str) -> None:
+        """Write outputs into ``notebooks/`` if that is asked for."""
+        if self.write_back:
+            writeback.write(self.root, path, self.folder / path.name)
+            self.screen.say(f"{title}: outputs written into notebooks/{path.name}")
+
+    def tasks(self, waiting: Sequence[tuple[Path, str]]) -> Iterator[jobs.Task]:
+        """Yield each notebook's task when its turn comes."""
+        profile, dataset = self.wanted["profile"], self.wanted["dataset"]
+        for path, title in waiting:
+            self._inputs[path.stem] = inputs_digest(self.root, path, self.wanted)
+            self._before[path.stem] = _mtime(self._provenance(path))
+            _stamp_path(self.folder, path.stem).unlink(missing_ok=True)
+            self.screen.say(f"{title}: running ({profile}, {dataset})")
+            parameters = plain(self.changed[path.stem])  # papermill would inject a tuple as text
+            environment = {PROFILE_VARIABLE: profile}  # decision RUN-6
+            yield jobs.Task(title, path, self.folder / path.name, self.root, parameters, environment)
+
+    def end(self, ended: jobs.Ended) -> str:  # decision RUN-1
+        """Keep what a notebook did that has ended; return why it failed, or ""."""
+        path, failure = ended.task.notebook, ended.failure
+        provenance = self._provenance(path)
+        if not failure and _mtime(provenance) == self._before[path.stem]:
+            failure = (
+                f"notebook {path.stem} ran through but wrote no {provenance.name} into {provenance.parent}: its "
+                "last code cell must call run.finish(), and `start` must be given the notebook's own name"
+            )
+        if failure:
+            self.screen.say(f"{ended.task.title}: failed after {ended.seconds:.0f} s")
+            return failure
+        _write_stamp(self.folder, path.stem, self._inputs[path.stem], self.wanted, ended.seconds)
+        self.screen.say(f"{ended.task.title}: done in {ended.seconds:.0f} s")
+        self.put_back(path, ended.task.title)
+        return ""
+
+    def _provenance(self, path: Path) -> Path:
+        return self.folder.parent / f"{path.stem}.run.json"
+
+
+def _groups(waiting: list[tuple[Path, str]], folder: Path, count: int) -> list[list[tuple[Path, str]]]:
+    """Return the notebooks in the order in which they start, those that gather after all others have ended.
+
+    One at a time they keep the order of their numbers. Side by side the longest starts first, so that none is left to
+    run alone in the end; how long it takes is known from its last run, the committed one included.
+    """
+    gathering = [(path, title) for path, title in waiting if int(path.stem[:2]) >= GATHERING]
+    others = [one for one in waiting if one not in gathering]
+    if count > 1:
+        others.sort(key=lambda one: -_last_seconds(folder, one[0].stem))
+    return [group for group in (others, gathering) if group]
+
+
+def _last_seconds(folder: Path, name: str) -> float:
+    try:
+        return float(json.loads((folder.parent / f"{name}.run.json").read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _together(failures: Sequence[str], of: int) -> str:
+    if len(failures) == 1:
+        return failures[0]
+    return "\n\n".join([f"{len(failures)} of {of} notebooks failed.", *failures])
 
 
 def select(paths: Sequence[Path], only: str) -> list[Path]:
@@ -202,98 +293,6 @@ def states(root: Path, profile: str, dataset: str) -> list[State]:
         shown = ", ".join(f"{name}={value}" for name, value in extra.items())
         found.append(State(path.stem, "up to date" if fresh else "stale", stamp["finished"], stamp["seconds"], shown))
     return found
-
-
-# --- one notebook ---
-
-
-def _run(root: Path, path: Path, folder: Path, parameters: dict[str, object], profile: str) -> float:
-    """Execute one notebook into ``folder`` and return the seconds it took."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    _stamp_path(folder, path.stem).unlink(missing_ok=True)
-    provenance = folder.parent / f"{path.stem}.run.json"
-    before = _mtime(provenance)
-    started = time.monotonic()
-    executed = folder / path.name
-    try:
-        with profile_variable(profile):
-            papermill.execute_notebook(
-                str(path),
-                str(executed),
-                parameters=plain(parameters),  # it would inject a tuple as text
-                kernel_name="python3",
-                cwd=str(root),
-                progress_bar=sys.stderr.isatty(),
-                kernel_manager_class=_kernel_manager_class(),
-            )
-    except PapermillExecutionError as error:
-        raise NotebookFailed(_failure(path, error)) from None
-    except RuntimeError as error:  # nbclient: the kernel died, or it did not start
-        raise NotebookFailed(
-            f"notebook {path.stem}: the kernel stopped in {_last_cell(executed)} ({error}); most often "
-            "memory ran out: close other programs or take a smaller profile, and run the same command again"
-        ) from None
-    if _mtime(provenance) == before:
-        raise NotebookFailed(
-            f"notebook {path.stem} ran through but wrote no {provenance.name} into {folder.parent}: its "
-            "last code cell must call run.finish(), and `start` must be given the notebook's own name"
-        )
-    return time.monotonic() - started
-
-
-def _kernel_manager_class() -> type:  # decision RUN-5
-    """Return a kernel manager whose python3 is the interpreter that runs this process.
-
-    Jupyter looks a kernel up by name, in the user's folders and those of JUPYTER_PATH too: "python3" may be
-    another environment's Python, in which reid_lib is missing or of another version.
-    """
-    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-
-    class OwnKernelSpecs(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            # the kernel's own log would mix with the progress shown here; errors still come through
-            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict(["--log-level=ERROR"]))
-
-    class OwnKernel(AsyncKernelManager):
-        def __init__(self, **options) -> None:
-            super().__init__(kernel_spec_manager=OwnKernelSpecs(), **options)
-
-    return OwnKernel
-
-
-def _failure(path: Path, error) -> str:
-    """Say which notebook and cell failed, with the cell's first lines and the traceback, without colours."""
-    injected = _position(path, error.source)
-    cell = f"cell {injected}" if injected else "the cell of injected parameters"
-    source = error.source.strip().splitlines()
-    lines = [f"notebook {path.stem}, {cell} (In [{error.exec_count}]): {error.ename}: {error.evalue}", ""]
-    lines += [f"    {line}" for line in source[:6]] + (["    ..."] if len(source) > 6 else [])
-    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-    return "\n".join([*lines, "", trace, "", "Mend it and run the same command again: what is done is skipped."])
-
-
-def _position(path: Path, source: str) -> int:
-    """Return the number (from 1, counting every cell) of the notebook's cell with this source, or 0."""
-    cells = nbformat.read(path, as_version=4).cells
-    return next((i for i, cell in enumerate(cells, start=1) if cell.source == source), 0)
-
-
-def _last_cell(executed: Path) -> str:
-    try:
-        cells = nbformat.read(executed, as_version=4).cells
-    except OSError:
-        return "the first cell"
-    # papermill marks the cell in which the kernel died as completed; the ones after it are still pending
-    reached = [i for i, cell in enumerate(cells, start=1) if _status(cell) not in (None, "pending")]
-    return f"cell {max(reached, default=1)}"
-
-
-def _status(cell: nbformat.NotebookNode) -> str | None:
-    return cell.metadata.get("papermill", {}).get("status")
 
 
 # --- stamps ---

@@ -28,7 +28,7 @@ from reid_lib import datasets
 from reid_lib.datasets import names
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.devices import pick_device
+from reid_lib.devices import pick_device, usable_cores
 from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings
 from reid_lib.files import write_text
 from reid_lib.reporting import figures, provenance, results
@@ -253,7 +253,7 @@ def source(function: Callable) -> "Markdown":
     return Markdown(f"```python\n{inspect.getsource(function)}```")
 
 
-def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-9
+def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-11
     name: str,
     *,
     profile: str,
@@ -289,8 +289,9 @@ def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-
     loaded = datasets.load(dataset, data_root or None, **options)
     results.check_writable(folder)
     if "OMP_NUM_THREADS" not in os.environ:
-        # sums depend on how many threads share them: one number per machine, which the provenance records
-        torch.set_num_threads(_usable_cores())
+        # sums depend on how many threads share them: one gives the same numbers on every CPU of a kind. Under "paper"
+        # the GPU makes the numbers, and the CPU only reads images. The provenance records how many there were.
+        torch.set_num_threads(usable_cores() if profile == "paper" else 1)
     other = {"data_options": dict(data_options or {}), **other}
     return Session(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
 
@@ -301,8 +302,3 @@ def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must differ from one another, found {tuple(seeds)}")
     return tuple(seeds)
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

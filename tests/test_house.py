@@ -12,11 +12,11 @@ import pytest
 from reid_lib.digest import PACKAGE, imports
 
 FLOORS = [
-    {"files", "intervals", "profiles", "seeds", "digest", "devices"},
+    {"files", "intervals", "profiles", "seeds", "digest", "devices", "status"},
     {"datasets", "networks", "losses", "reporting"},
     {"evaluation"},
     {"training"},
-    {"session", "reproduce", "writeback", "explore"},
+    {"session", "reproduce", "jobs", "execute", "writeback", "explore"},
     {"cli", "__main__"},
 ]
 STRANGERS = FLOORS[1]  # rooms of one floor that do not know one another

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -71,7 +72,7 @@ def test_a_run_stops_at_the_failing_cell_resumes_and_skips(project: Path, monkey
     assert "\x1b" not in message
     seen = json.loads((project / "results/demo/synth/00_first.run.json").read_text())
     assert seen["seeds"] == [3, 4]
-    assert Path(seen["python"]) == Path(runner.sys.executable)
+    assert Path(seen["python"]) == Path(sys.executable)
     assert (seen["cwd"], seen["env"]) == (str(project), "demo")
     assert os.environ["REID_LIB_PROFILE"] == "smoke"
     assert [state.state for state in runner.states(project, "demo", "synth")] == ["up to date", "missing"]
@@ -180,12 +181,12 @@ def test_only_parameters_that_differ_are_passed(project: Path) -> None:
     assert runner.changed_parameters(path, wanted | {"seeds": [0, 1]}) == {"seeds": [0, 1]}
 
 
-def test_a_tuple_reaches_the_notebook_as_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {}
-    monkeypatch.setattr("papermill.execute_notebook", lambda *_, parameters, **__: given.update(parameters))
-    with pytest.raises(runner.NotebookFailed):  # nothing ran
-        runner._run(tmp_path, tmp_path / "x.ipynb", tmp_path, {"rates": (2, 3), "options": {"size": (8, 4)}}, "smoke")
-    assert given == {"rates": [2, 3], "options": {"size": [8, 4]}}
+def test_a_tuple_reaches_the_notebook_as_a_list(project: Path) -> None:
+    given = "import json, os, pathlib\nfolder = pathlib.Path(os.environ['REID_LIB_RESULTS']) / profile / dataset\n"
+    given += "(folder / '00_first.run.json').write_text(json.dumps({'given': seeds}))"
+    _notebook(project, "00_first", given)
+    runner.reproduce(project, only="00", overrides={"seeds": (2, 3)}, say=lambda line: None)
+    assert json.loads((project / "results/demo/synth/00_first.run.json").read_text()) == {"given": [2, 3]}
 
 
 def test_the_digest_follows_code_and_parameters_but_not_prose(project: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib import pyplot
 from reid_lib.datasets import mlr
 from reid_lib.evaluation.ranking import evaluate
 from reid_lib.reporting import provenance, results
-from reid_lib.session import Session, _usable_cores, profile_variable, source, start
+from reid_lib.session import Session, profile_variable, source, start
 
 ROW = {"artefact": "Baselines", "method": "tiny", "metric": "rank1", "value": 41.5, "trials": 10}
 
@@ -133,15 +133,23 @@ def test_an_unwritable_results_folder_is_found_before_the_work(results_folder: P
         start("02_x", profile="smoke", dataset="synth")
 
 
-def test_threads_are_set_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)
-        start("02_x", profile="smoke", dataset="synth")
-        assert torch.get_num_threads() == 1
+        torch.set_num_threads(2)
+        start("02_x", profile="smoke", dataset="synth")  # OMP_NUM_THREADS is set here: nothing changes
+        assert torch.get_num_threads() == 2
         monkeypatch.delenv("OMP_NUM_THREADS")
-        start("02_x", profile="smoke", dataset="synth")
-        assert torch.get_num_threads() == _usable_cores()
+        session = start("02_x", profile="smoke", dataset="synth")
+        assert torch.get_num_threads() == 1
+        session.finish()
+        record = json.loads((session.folder / "02_x.run.json").read_text())
+        assert record["parameters"]["threads"] == 1
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # else "paper" refuses
+        monkeypatch.setattr("reid_lib.session.pick_device", lambda: torch.device("cpu"))
+        monkeypatch.setattr("reid_lib.session.usable_cores", lambda: 3)
+        start("02_x", profile="paper", dataset="synth", data_options={"identities": 8, "size": (64, 32)})
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 

@@ -1,7 +1,7 @@
 """The command line: `reid-lib COMMAND --help` shows what each command takes.
 
-Exit codes: 0 all is well, 1 a check or a notebook failed, 2 wrong usage or bad input, 130 interrupted. Heavy
-imports stand in the functions that need them, so that help comes at once.
+Exit codes: 0 all is well, 1 a check or a notebook failed, 2 wrong usage or bad input, 130 interrupted, 143
+terminated. Heavy imports stand in the functions that need them, so that help comes at once.
 """
 
 import os
@@ -22,7 +22,7 @@ DEBUG_VARIABLE = "REID_LIB_DEBUG"
 COMMANDS = {
     "reproduce": (
         Reproduce,
-        "Run the notebooks in order; skip what is up to date, stop where one fails, resume next time.\n\n"
+        "Run the notebooks side by side; skip what is up to date, say what failed, resume next time.\n\n"
         'Examples:\n\nreid-lib reproduce\n\nreid-lib reproduce --only "Baselines Kernel sensitivity"\n\n'
         "reid-lib reproduce --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2",
     ),
@@ -69,7 +69,7 @@ COMMANDS = {
 DESCRIPTION = (
     "Five papers on cross-resolution person re-identification, reproduced.\n\n"
     "reid-lib COMMAND --help shows what a command takes. Exit codes: 0 all is well, 1 a check or a notebook "
-    "failed, 2 wrong usage or bad input. --debug shows tracebacks."
+    "failed, 2 wrong usage or bad input, 130 interrupted, 143 terminated. --debug shows tracebacks."
 )
 
 
@@ -88,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, for example `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("reid-lib: interrupted; the same command goes on from what is done", file=sys.stderr)
-        return 130
+        return getattr(error, "exit_code", 130)  # `jobs.Terminated` has its own
     except Exception as error:
         own = type(error).__module__.startswith("reid_lib.")
         if debug or not (own or isinstance(error, ValueError | OSError | ImportError)):

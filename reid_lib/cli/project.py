@@ -19,29 +19,36 @@ class Reproduce(OnDataSet):
     """Seeds, in place of the notebooks' own."""
     set: Assigned = ()
     """Further notebook parameters."""
+    jobs: Annotated[str, arg(metavar="N")] = ""
+    """How many notebooks run side by side, one thread each (default: as many as there are cores, or as many as there
+    are GPUs). Results do not depend on it."""
     force: bool = False
     """Run also what is up to date."""
     write_back: bool = False
     """Put the outputs, normalised, into notebooks/ (built-in data and the notebooks' own parameters only)."""
 
     def run(self) -> int:
+        from reid_lib import jobs
         from reid_lib.reporting import html
         from reid_lib.reproduce import NotebookFailed, reproduce
 
-        root = project_root()
+        root, count = project_root(), jobs.parse_count(self.jobs)
         try:
-            reproduce(
-                root,
-                profile=self.profile,
-                dataset=self.dataset,
-                data_root=self.data_root,
-                seeds=self.seeds,
-                only=self.only,
-                overrides=self._overrides(),
-                force=self.force,
-                write_back=self.write_back,
-                say=lambda line: print(line, flush=True),
-            )
+            with jobs.termination_interrupts():
+                reproduce(
+                    root,
+                    profile=self.profile,
+                    dataset=self.dataset,
+                    data_root=self.data_root,
+                    seeds=self.seeds,
+                    only=self.only,
+                    overrides=self._overrides(),
+                    force=self.force,
+                    write_back=self.write_back,
+                    count=count,
+                    screen=jobs.Terminal(sys.stdout) if sys.stdout.isatty() else None,
+                    say=lambda line: print(line, flush=True),
+                )
         except NotebookFailed as error:
             print(error, file=sys.stderr)
             return 1

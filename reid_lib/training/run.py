@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -29,8 +30,9 @@ from tqdm.auto import tqdm
 
 from reid_lib.devices import processes
 from reid_lib.digest import plain
-from reid_lib.files import whole
+from reid_lib.files import locked, whole
 from reid_lib.seeds import torch_generator
+from reid_lib.status import TrainingStatus, tell
 
 Batch = TypeVar("Batch")
 _CHECK_EVERY = 20  # steps between looks at the loss: on CUDA each look makes the host wait for the device
@@ -57,7 +59,7 @@ def initialise(build: Callable[[], torch.nn.Module], seed: int, device: torch.de
 
 
 class Run:
-    """One training run in one folder: ``last.pt``, ``previous.pt`` (checkpoints) and ``history.csv``.
+    """One training run in one folder: ``last.pt``, ``previous.pt`` (checkpoints), ``history.csv`` and ``lock``.
 
     The epoch is the unit of resume: a run killed at any moment goes on from its last finished epoch, and on a CPU ends
     with the same weights, bit for bit, as one that was never killed, because all draws of an epoch come from (seed,
@@ -67,6 +69,8 @@ class Run:
     the effective batch grows, the learning rate stays. All processes must see the same folder; the main one writes it.
     A run goes on in as many processes as it began with.
 
+    Of two programs that ask for the same run the second waits, and then loads what the first has trained.
+
     Args:
         folder: where checkpoints and history go; None keeps nothing.
         config: the method's frozen dataclass; a resume under another one is refused.
@@ -74,6 +78,7 @@ class Run:
         parts: every module, optimiser and scheduler whose state a resume needs, by name.
         device: where the parts are.
         progress: whether to show progress bars.
+        name: what the run is called where its progress is shown (`reid_lib.status`); the folder's name if there is one.
 
     Attributes:
         generator: of the draws for a process's own batches; it comes from (seed, epoch) and differs between processes.
@@ -90,8 +95,10 @@ class Run:
         parts: dict[str, Stateful],
         device: torch.device,
         progress: bool = True,
+        name: str = "training",
     ) -> None:
         self.folder = None if folder is None else Path(folder)
+        self.name = name if folder is None else self.folder.name
         self._together = processes()
         alone = self._together is None
         self.rank, self.world = (0, 1) if alone else (self._together.process_index, self._together.num_processes)
@@ -104,32 +111,73 @@ class Run:
         self._norms: list[torch.Tensor] = []  # of the gradients since the last note
         self._uneven = torch.zeros((), device=device)  # gradients that some processes had and others not
         self._images = 0
+        self._status: TrainingStatus | None = None
         # once the training data are learnt, gradients get so small that a CPU works ten times slower on them
         torch.set_flush_denormal(True)
 
     def epochs(self, n: int) -> Iterator[int]:  # decision ENGINE-1
         """Yield the epochs that are left; after each, write history and checkpoint."""
-        first = self._resume(n)
-        with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=not self.progress, leave=False) as bar:
-            for self.epoch in range(first, n):
-                self.generator = torch_generator(self.seed, "epoch", self.epoch, *([self.rank] if self.rank else []))
-                torch.manual_seed(self.generator.initial_seed())  # dropout and the like
-                self._terms, self._norms, self._images, started = [], [], 0, time.perf_counter()
-                yield self.epoch
-                values = self._finite(0).T.contiguous()
-                seconds = time.perf_counter() - started
-                means = {name: value.mean().item() for name, value in zip(self._terms[0], values, strict=True)}
-                speed = self._images * self.world / seconds
-                times = {"seconds": round(seconds, 3), "images_per_second": round(speed, 1)}
-                self.history.append({"epoch": self.epoch, **means, **times})
-                self._save()
-                bar.update()
-                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(speed)})
+        with self._locked():
+            first = self._resume(n)
+            self._status = TrainingStatus(self.name, first, n) if self.rank == 0 else None
+            hidden = not self.progress
+            with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=hidden, leave=False) as bar:
+                for self.epoch in range(first, n):
+                    started = self._begin()
+                    yield self.epoch
+                    shown = self._end(started)
+                    bar.update()
+                    bar.set_postfix(shown)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:  # decision RUN-12
+        """Hold the run's folder; wait first where another program holds it. The main process does so for all."""
+        with ExitStack() as held:
+            if self.rank == 0:
+                held.callback(tell, "")
+            if self.folder and self.rank == 0:
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(locked(self.folder / "lock", self._wait))
+                except OSError as error:  # read-only, for example: a finished run is loaded all the same
+                    self._say(f"{self.folder} cannot be locked ({error}): train it in one program at a time")
+            if self._together:
+                self._together.wait_for_everyone()
+            yield
+
+    def _wait(self, process: str) -> None:
+        line = f"waits for {self.name}, which process {process or 'unknown'} trains"
+        if not tell(line):  # what is told there needs no place in a notebook's outputs
+            self._say(f"{line} in {self.folder}")
+
+    def _begin(self) -> float:
+        """Prepare what an epoch draws and notes; return the time."""
+        self.generator = torch_generator(self.seed, "epoch", self.epoch, *([self.rank] if self.rank else []))
+        torch.manual_seed(self.generator.initial_seed())  # dropout and the like
+        self._terms, self._norms, self._images = [], [], 0
+        if self._status:
+            self._status.epoch(self.epoch)
+        return time.perf_counter()
+
+    def _end(self, started: float) -> dict[str, object]:
+        """Write the history and checkpoint of an epoch; return what the progress bar shows."""
+        values = self._finite(0).T.contiguous()
+        seconds = time.perf_counter() - started
+        means = {name: value.mean().item() for name, value in zip(self._terms[0], values, strict=True)}
+        speed = self._images * self.world / seconds
+        times = {"seconds": round(seconds, 3), "images_per_second": round(speed, 1)}
+        self.history.append({"epoch": self.epoch, **means, **times})
+        self._save()
+        return {name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(speed)}
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """Yield the batches of the epoch with a progress bar; of several processes each gets its own, all as many."""
         share = batches[self.rank : len(batches) // self.world * self.world : self.world]
-        yield from tqdm(share, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
+        bar = tqdm(share, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
+        for done, batch in enumerate(bar, start=1):
+            yield batch
+            if self._status:
+                self._status.within(done / len(share))
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where it is safe; float32 elsewhere."""

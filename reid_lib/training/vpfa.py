@@ -132,7 +132,7 @@ def train(
     optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     # "a fixed learning rate schedule" (Section 4.4): halved every 30 of 120 epochs in the released scripts
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 4), gamma=0.5)
-    run = Run(None, {}, seed, {"module": module, "optimizer": optimizer}, lr.device, progress)
+    run = Run(None, {}, seed, {"module": module, "optimizer": optimizer}, lr.device, progress, name="vpfa")
     for _ in run.epochs(epochs):  # Algorithm 1, stage 2 (2)
         order = torch.randperm(len(lr), generator=run.generator).to(lr.device)
         for rows in run.batches(order.split(batch_size)):

@@ -171,7 +171,12 @@ def test_gradients_of_both_players_are_averaged(found: list[dict]) -> None:
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
     assert [len(f["written"]) for f in found] == [EPOCHS, 0]
-    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == [
+        "history.csv",
+        "last.pt",
+        "lock",
+        "previous.pt",
+    ]
     state = torch.load(folder / "whole" / "last.pt", weights_only=True)
     assert same(state["parts"]["network"], found[0]["state"])
 

@@ -137,7 +137,7 @@ def test_a_run_killed_while_it_writes_ends_as_an_undisturbed_one(
     assert same(undisturbed, resumed)
     assert [row["fit"] for row in resumed_history] == [row["fit"] for row in history]
     assert pd.read_csv(tmp_path / "history.csv")["fit"].tolist() == pytest.approx([row["fit"] for row in history])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt", "lock", "previous.pt"]
 
 
 def test_history_stays_in_step_with_the_checkpoint_that_is_left(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_full_disk_keeps_the_checkpoints(tmp_path: Path, monkeypatch: pytest.M
         patch.setattr(torch, "save", full)
         with pytest.raises(TrainingError, match="No space left"):
             train(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt", "previous.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt", "lock", "previous.pt"]
     assert same(train(tmp_path)[0], train(None)[0])
 
 
