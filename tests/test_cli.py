@@ -471,6 +471,6 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
 
 def test_every_method_that_can_be_trained_has_settings_for_each_profile() -> None:
     for name, method in METHODS.items():
-        assert method.train.__module__ == f"reid_lib.training.{name}"
+        assert method.train.__module__ == method.config.__module__, name
         smoke, demo, paper = (method.config.for_profile(profile).epochs for profile in ("smoke", "demo", "paper"))
         assert smoke <= demo < paper
