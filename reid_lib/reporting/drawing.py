@@ -20,7 +20,7 @@ class Box:
             parameter ("masks.0") for its own shape, or "" for none.
         part: the submodule whose parameters are counted, or "".
         size: (width, height).
-        look: "part", "game" (trained against the others), "frozen", "step" (no parameters) or "plain".
+        look: "part", "game" (set apart: an adversary, a mask, a loss), "frozen", "step" (no parameters) or "plain".
     """
 
     name: str

@@ -110,7 +110,7 @@ ARCHITECTURE = Drawing(
         ),
         Group("z: what level k keeps of v, and zeros behind it (Eq. 2 compares what is kept)", (380, 266), (510, 170)),
     ),
-    note="A mask and a row of sub-vectors for each level; the levels share all else.",
+    note="The levels share all but masks and length. The stem, before stage 1, is not drawn.",
 )
 
 
