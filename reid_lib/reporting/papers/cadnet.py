@@ -5,13 +5,14 @@ from functools import partial
 
 from reid_lib.reporting.artefacts import Artefact, Paper
 from reid_lib.reporting.claims import GENUINE_LR, Cell, Claim, all_of, best, costs_most, greater
+from reid_lib.reporting.drawing import Arrow, Box, Drawing
 from reid_lib.reporting.statements import CUHK, FIVE_SETS, Compute, Published, Statement, exact, gain
 
 PAPER = Paper("cadnet", "CAD-Net", "CAD-Net (ICCV 2019)", "11_cadnet")
 
 ARTEFACTS: tuple[Artefact, ...] = (
     PAPER.left_out("diagram", "Fig. 1", "Cross-resolution re-ID and the limits of super-resolution before it"),
-    PAPER.left_out("diagram", "Fig. 2", "Overview of CAD-Net: CRGAN and the cross-modal re-ID network"),
+    PAPER.figure("Fig. 2", "Overview of CAD-Net, drawn from the network itself"),
     PAPER.table("Table 1", "Comparison with earlier methods on five data sets"),
     PAPER.table("Table 2", "Image quality and Rank-1 at seen rates (2, 3, 4) and at r = 8, unseen"),
     PAPER.figure("Fig. 3", "Recovered HR images for r = 1, 2, 4, 8"),
@@ -26,6 +27,48 @@ SAME_METHOD = {("Table 2", "CAD-Net", "seen r in {2,3,4}"): "CAD-Net"}
 _claim = partial(Claim, PAPER.key)
 _states = partial(Statement, PAPER.key)
 _exact = partial(exact, PAPER.key)
+
+
+# --- its architecture ----------------------------------------------------------------------------
+
+
+def _run(network, images) -> None:
+    maps = network.E.stages(images)
+    recovered = network.G(maps)
+    network.C(network.joint_feature(maps[-1], recovered))
+    network.D_F(maps[-1])
+    network.D_I.verdict(network.D_I.backbone(recovered))
+
+
+ARCHITECTURE = Drawing(
+    _run,
+    height=560,
+    boxes=(
+        Box("x", (15, 181), "image x", "HR or LR", "input", size=(105, 94), look="plain"),
+        Box("E", (160, 181), "E: encoder", "residual network, map f", "E.layer4", "E", size=(165, 94)),
+        Box("G", (405, 181), "G: decoder", "up-sampling, image G(f)", "G.to_image", "G", size=(165, 94)),
+        Box("F", (710, 181), "F: HR encoder", "residual network, map g", "F.layer4", "F", size=(165, 94)),
+        Box("D_F", (160, 15), "D_F: is f of HR?", "5 convolutions", "D_F", "D_F", size=(165, 94), look="game"),
+        Box(
+            "D_I", (710, 15), "D_I: true HR image?", "ResNet-18 form, 1 logit", "D_I.verdict", "D_I", (165, 94), "game"
+        ),
+        Box("u", (405, 310), "u = GAP([f, g])", "matched by distance", look="step", size=(165, 46)),
+        Box("C", (405, 405), "C: identities", "linear", "C", "C", size=(165, 94)),
+    ),
+    arrows=(
+        Arrow("x.right", "E.left"),
+        Arrow("E.right", "G.left", "f", (365, 218)),
+        Arrow("E.top:0.4", "D_F.bottom:0.4", r"$L_{adv}^{DF}$ (Eq. 1)", (175, 144)),
+        Arrow("E.top:0.8", "G.top", "skips: the stem's and three stages' maps", (405, 128), ((292, 142), (487.5, 142))),
+        Arrow("G.right", "F.left", r"$L_{rec}$ (Eq. 2)", (640, 245)),
+        Arrow((640, 228), "D_I.left", r"$L_{adv}^{DI}$ (Eq. 3)", (640, 48), ((640, 62),)),
+        Arrow("E.bottom", "u.left", "f", (323, 319), ((242.5, 333),)),
+        Arrow("F.bottom", "u.right", "g", (681, 319), ((792.5, 333),)),
+        Arrow("u.bottom", "C.top", r"$L_{tri}$ of u (Eq. 5), $L_{id}$ of C(u) (Eq. 4)", (618, 381)),
+    ),
+    note="Orange: trained against E and G. "
+    r"Eq. 6: $L = L_{id} + L_{tri} + \lambda L_{adv}^{DF} + \lambda L_{rec} + \lambda L_{adv}^{DI}$",
+)
 
 
 # --- what it says in words -----------------------------------------------------------------------

@@ -4,13 +4,14 @@ from functools import partial
 
 from reid_lib.reporting.artefacts import Artefact, Paper
 from reid_lib.reporting.claims import Cell, Claim, all_of, best, close, everywhere, greater, ordered
+from reid_lib.reporting.drawing import Arrow, Box, Drawing, Group
 from reid_lib.reporting.statements import CAVIAR, CUHK, MARKET, Compute, Published, Statement, exact, gain, gains
 
 PAPER = Paper("lrar", "LRAR", "LRAR (TIP 2023)", "13_lrar")
 
 ARTEFACTS: tuple[Artefact, ...] = (
     PAPER.left_out("diagram", "Fig. 1", "The idea: an HR representation holds the LR one and more"),
-    PAPER.left_out("diagram", "Fig. 2", "Overview: varying-length representation and resolution-adaptive masks"),
+    PAPER.figure("Fig. 2", "Overview of LRAR, drawn from the network itself"),
     PAPER.left_out("diagram", "Fig. 3", "Zero padding lets images of all resolutions share one classifier"),
     PAPER.table("Table I", "Comparison with earlier methods on three data sets"),
     PAPER.table("Table II", "Ablation of masks, varying length and progressive training"),
@@ -35,6 +36,82 @@ SAME_METHOD = {("Table II", "mask + val", ""): "LRAR", ("Table III", "LRAR (prog
 _claim = partial(Claim, PAPER.key)
 _states = partial(Statement, PAPER.key)
 _exact = partial(exact, PAPER.key)
+
+
+# --- its architecture ----------------------------------------------------------------------------
+
+
+def _run(network, images) -> None:
+    z = network(images, images.new_ones(len(images)).long())
+    network.classifier(z)
+    network.verify(z)
+
+
+def _kept(levels: int = 4) -> tuple[Box, ...]:
+    """One row for each level: the sub-vectors that it keeps, and zeros for the others."""
+    boxes = []
+    for k in range(1, levels + 1):
+        y, name = 292 + 34 * (k - 1), {1: "level 1: lowest", levels: f"level {levels}: HR"}.get(k, f"level {k}")
+        boxes.append(Box(f"level {k}", (395, y), name, size=(105, 28), look="plain"))
+        for part in range(1, levels + 1):
+            kept, at = part <= k, (420 + 90 * part, y)
+            title, look = (f"$v_{part}$", "part") if kept else ("0", "frozen")
+            boxes.append(Box(f"v{part} of {k}", at, title, size=(84, 28), look=look))
+    return tuple(boxes)
+
+
+ARCHITECTURE = Drawing(
+    _run,
+    height=505,
+    boxes=(
+        Box("x", (8, 25), "image x", "of level k", "input", size=(92, 94), look="plain"),
+        *(
+            Box(
+                f"stage {i}",
+                (130 + 158 * (i - 1), 25),
+                f"stage {i}",
+                "residual",
+                f"backbone.layer{i}",
+                f"backbone.layer{i}",
+                (128, 94),
+            )
+            for i in (1, 2, 3, 4)
+        ),
+        Box("neck", (762, 25), "v", "GAP, BN neck", "neck", "neck", (122, 94)),
+        *(
+            Box(
+                f"mask {i}",
+                (130 + 158 * (i - 1), 160),
+                f"$M^{i}$",
+                "",
+                f"masks.{i - 1}",
+                "",
+                (128, 54),
+                "game",
+            )
+            for i in (1, 2, 3, 4)
+        ),
+        *_kept(),
+        Box("classifier", (30, 258), "classifier", "linear, for all levels", "classifier", "classifier", (165, 94)),
+        Box("verifier", (30, 365), "verification MLP", "of $z_i - z_j$: same?", "verifier", "verifier", (165, 94)),
+    ),
+    arrows=(
+        Arrow("x.right", "stage 1.left"),
+        *(Arrow(f"stage {i}.right", f"stage {i + 1}.left") for i in (1, 2, 3)),
+        Arrow("stage 4.right", "neck.left"),
+        *(Arrow(f"mask {i}.top", f"stage {i}.bottom") for i in (1, 2, 3, 4)),
+        Arrow("neck.bottom", (823, 266)),
+        Arrow((380, 305), "classifier.right", r"$z$ for $L_{cls}$", (290, 291)),
+        Arrow((380, 412), "verifier.right", r"$L_{verif}$ (Eq. 4)", (290, 398)),
+    ),
+    groups=(
+        Group(
+            "Eq. 3: one mask for each level scales the channels that leave the stage", (115, 145), (630, 98), below=True
+        ),
+        Group("z: what level k keeps of v, and zeros behind it (Eq. 2 compares what is kept)", (380, 266), (510, 170)),
+    ),
+    note="The levels share all but masks and length. The stem, before stage 1, is not drawn.",
+)
 
 
 # --- what it says in words -----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from functools import partial
 
 from reid_lib.reporting.artefacts import Artefact, Paper
 from reid_lib.reporting.claims import Cell, Claim, above, all_of, best, greater, ordered
+from reid_lib.reporting.drawing import Arrow, Box, Drawing, Group
 from reid_lib.reporting.statements import CAVIAR, CUHK, MARKET, MSMT, VIPER, Compute, Published, Statement, exact, gain
 
 PAPER = Paper("vpfa", "VPFA", "VPFA (2025)", "15_vpfa")
@@ -26,7 +27,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
         "Pearson correlation of grouped differences with the global shift",
         notebook="22_resolution_directions",
     ),
-    PAPER.left_out("diagram", "Fig. 2", "Overview of VPFA"),
+    PAPER.figure("Fig. 2", "Overview of VPFA, drawn from the module itself"),
     PAPER.table("Table 3", "Comparison with earlier methods on four data sets"),
     PAPER.text("Section 5.4", "Throughput and number of parameters of the VP module"),
     PAPER.table("Table 4a", "With and without VPFA, with and without the residual connection"),
@@ -87,6 +88,47 @@ SAME_METHOD = {
 _claim = partial(Claim, PAPER.key)
 _states = partial(Statement, PAPER.key)
 _exact = partial(exact, PAPER.key)
+
+
+# --- its architecture ----------------------------------------------------------------------------
+
+ARCHITECTURE = Drawing(
+    lambda network, features: network(features),
+    height=385,
+    boxes=(
+        Box("lr", (12, 85), "frozen model", "LR images, z_LR", "input", size=(122, 94), look="frozen"),
+        *(
+            Box(
+                f"block {i}",
+                (172 + 136 * (i - 1), 85),
+                f"VP block {i}",
+                "Linear, LN, ReLU",
+                f"blocks.{i - 1}",
+                f"blocks.{i - 1}",
+                (122, 94),
+            )
+            for i in (1, 2, 3)
+        ),
+        Box("back", (580, 85), "Linear", "$W_4$", "back", "back", (122, 94)),
+        Box("tanh", (722, 112), "tanh", size=(52, 40), look="step"),
+        Box("add", (800, 112), "+", size=(40, 40), look="step"),
+        Box("hr", (12, 230), "frozen model", "HR images, z_HR", "input", size=(122, 94), look="frozen"),
+        Box("loss", (735, 248), "loss (Eq. 6)", "squared distance", size=(140, 58), look="game"),
+    ),
+    arrows=(
+        Arrow("lr.right", "block 1.left"),
+        Arrow("block 1.right", "block 2.left"),
+        Arrow("block 2.right", "block 3.left"),
+        Arrow("block 3.right", "back.left"),
+        Arrow("back.right", "tanh.left"),
+        Arrow("tanh.right", "add.left"),
+        Arrow("lr.top", "add.top", "the input is added (Eq. 3)", (445, 17), ((73, 32), (820, 32))),
+        Arrow("add.bottom", (820, 248), r"pseudo-HR $\hat z$", (762, 216)),
+        Arrow("hr.right", "loss.left", "mean of each identity (Eq. 2)", (435, 263)),
+    ),
+    groups=(Group("VP module, trained: Eq. 4 (blocks) and Eq. 5 (Linear, tanh)", (158, 56), (626, 133)),),
+    note="Dashed boxes are frozen: nothing but the VP module is trained, on pairs of features of one identity.",
+)
 
 
 # --- what it says in words -----------------------------------------------------------------------
