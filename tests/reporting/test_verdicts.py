@@ -82,16 +82,10 @@ def test_the_files_are_what_the_rows_give():
     assert verdicts.problems(papers.CLAIMS) == []
 
 
-@pytest.mark.xfail(strict=True, reason="their verdict cells are not yet `verdicts.of_notebook`, or were not run again")
 @pytest.mark.usefixtures("committed")
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_committed_notebook_and_the_file_agree(name):
-    """The table under the verdict cell of a committed notebook, against results/demo/synth/claims.csv.
-
-    Marked as failing until the notebooks that this commit changes are run again with `reproduce --write-back`: their
-    committed outputs judge one seed's rows. `strict`: the mark must go when they agree. Run `reid-lib readme` after
-    the write-back, since the rows have changed then.
-    """
+    """The table under the verdict cell of a committed notebook, against results/demo/synth/claims.csv."""
     cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
     (cell,) = [cell for cell in cells if cell.cell_type == "code" and "verdicts.of_notebook" in cell.source]
     head, *lines = Tables("".join(output["data"]["text/html"] for output in cell.outputs)).rows
