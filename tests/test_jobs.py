@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -94,14 +95,31 @@ def test_a_process_that_is_killed_is_a_failure(tmp_path: Path, folder: Path) -> 
         runner.reproduce(tmp_path, say=lambda line: None)
 
 
+STARTED: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def no_command_stays() -> Iterator[None]:
+    """End what a failed test has left, with all that it has started: a session of its own."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
 def command(root: Path, *arguments: str) -> subprocess.Popen:
     """Start the command line in a project of its own."""
     code = (
+        # a shell that starts the tests in the background has SIGINT ignored, and so have all processes under it
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys\nfrom pathlib import Path\nfrom reid_lib import cli\nfrom reid_lib.cli import project\n"
         f"project.project_root = lambda: Path({str(root)!r})\nsys.exit(cli.main(sys.argv[1:]))"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    return subprocess.Popen([sys.executable, "-c", code, "reproduce", *arguments], **pipes)
+    STARTED.append(subprocess.Popen([sys.executable, "-c", code, "reproduce", *arguments], **pipes))
+    return STARTED[-1]
 
 
 def wait_until(true: object, seconds: float = 90) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +32,20 @@ def train(folder: Path, pause: float = 0.0) -> dict[str, torch.Tensor]:
     return network.state_dict()
 
 
+STARTED: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def no_program_stays() -> Iterator[None]:
+    """End what a failed test has left."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        if process.stdout and not process.stdout.closed:
+            process.communicate()
+
+
 def program(folder: Path, name: str, pause: float, **environment: str) -> subprocess.Popen:
     """Start a program that trains in ``folder`` and writes its weights into ``<name>.pt`` beside it."""
     code = (
@@ -39,7 +54,8 @@ def program(folder: Path, name: str, pause: float, **environment: str) -> subpro
         f"torch.save(train(Path({str(folder)!r}), {pause}), {str(folder.parent / name)!r} + '.pt')"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **environment}, **pipes)
+    STARTED.append(subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **environment}, **pipes))
+    return STARTED[-1]
 
 
 def test_a_network_that_two_programs_need_is_trained_once(tmp_path: Path) -> None:
