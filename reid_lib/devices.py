@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+PRECISION_VARIABLE = "REID_LIB_PRECISION"
+
 if TYPE_CHECKING:
     from accelerate import PartialState
 
@@ -28,6 +30,26 @@ def pick_device() -> torch.device:
     if together:  # whose CPU has a number
         return torch.device("cpu") if together.device.type == "cpu" else together.device
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision(device: torch.device) -> torch.dtype:  # decision FIELD-3
+    """Return what networks are trained in: bfloat16 where the device computes with it, else float32.
+
+    A CPU without such instructions emulates bfloat16 and is slower with it. Where REID_LIB_PRECISION is set ("bfloat16"
+    or "float32") it decides, to compare with results of another machine.
+
+    Raises:
+        ValueError: REID_LIB_PRECISION is something else.
+    """
+    wanted = os.environ.get(PRECISION_VARIABLE) or ("bfloat16" if _computes_bfloat16(device) else "float32")
+    if wanted not in ("bfloat16", "float32"):
+        raise ValueError(f"{PRECISION_VARIABLE} must be bfloat16 or float32, found {wanted!r}")
+    return getattr(torch, wanted)
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    # torch.cpu.get_capabilities says the same in public, but not in every supported version
+    return device.type != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def usable_cores() -> int:

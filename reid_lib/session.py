@@ -1,6 +1,6 @@
 """What a notebook or a command opens: check the parameters, load the data, say what numbers mean, keep results.
 
-run = start("02_metrics_and_baselines", profile=profile, dataset=dataset, data_root=data_root, seeds=seeds)
+run = start("02_metrics_and_baselines", **parameters(globals()))
 run.banner()
 ...
 run.save(rows, "baselines")
@@ -9,6 +9,7 @@ run.figure(fig, "baselines_fig_cmc")
 run.finish()
 """
 
+import ast
 import html
 import inspect
 import io
@@ -16,10 +17,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -28,10 +29,12 @@ from reid_lib import datasets
 from reid_lib.datasets import names
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.devices import pick_device, usable_cores
-from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings
+from reid_lib.devices import pick_device, precision, usable_cores
+from reid_lib.digest import plain
+from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings, with_gain
 from reid_lib.files import write_text
 from reid_lib.reporting import figures, provenance, results
+from reid_lib.training.field import FIELDS
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -46,6 +49,14 @@ SYNTH_OPTIONS = {
     "paper": {"size": (256, 128)},
 }
 
+_WORDS = {"true": True, "false": False}
+_LIKE = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    tuple: "one value or several, like [0, 1]",
+    dict: 'names and values, like {"layout": "flat"}',
+}
 _MEANING = {
     "smoke": "A smoke run: everything is computed, on so little data that the numbers mean nothing.",
     "demo": "A demo run: small networks, few epochs. Compare its methods with one another, not with a paper.",
@@ -179,6 +190,35 @@ class Session:  # decision HOUSE-8
         own = [group for _, group in groups if results.groups(group) <= self._groups.get(paper, set())]
         return results.merge_seeds(rows.loc[sorted(place for group in own for place in group.index)])
 
+    def measure_on_field(  # decision FIELD-1
+        self,
+        matchers: Mapping[str, Matcher],
+        settings: Mapping[str, Sequence[Trial]],
+        *,
+        paper: str,
+        control: str,
+        yardstick: str,
+        seed: int,
+    ) -> None:
+        """Evaluate methods that share a field, and save their rows as the artefact "One field".
+
+        Each has its gain over ``yardstick`` ("rank1_gain") and over ``control`` ("rank1_over_control_gain"), trial by
+        trial.
+
+        Args:
+            matchers: by the method's name in the table; the control and the yardstick are among them.
+            settings: trials by the setting's name (`mlr.settings`).
+            paper: key of `artefacts.PAPERS`.
+            control, yardstick: names of the two methods.
+            seed: seed of the trainings.
+        """
+        scores = {method: evaluate_settings(matcher, settings) for method, matcher in matchers.items()}
+        for method, found in scores.items():
+            for reference, over in ((yardstick, ""), (control, "control")):
+                if method != reference:
+                    found = {name: with_gain(found[name], scores[reference][name], over=over) for name in found}
+            self.record(found, paper=paper, artefact="One field", method=method, seed=seed)
+
     def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:  # decision REPORT-1
         """Show a figure and save it as ``<name>.png`` in the folder.
 
@@ -211,7 +251,7 @@ class Session:  # decision HOUSE-8
             "data fingerprint": record["data_fingerprint"],
             "Python, torch": f"{versions['python']}, {versions.get('torch')}",
             "hardware": record["hardware"]["gpu"] or record["hardware"]["cpu"],
-            "threads": str(torch.get_num_threads()),
+            "threads, precision": f"{torch.get_num_threads()}, {record['parameters']['precision']}",
             "seconds": f"{record['seconds']:.0f}",
             "written": f"{len(record['written'])} files in results/{self.profile}/{self.dataset_name}",
         }
@@ -224,6 +264,8 @@ class Session:  # decision HOUSE-8
             "dataset": self.dataset_name,
             "seeds": list(self.seeds),
             "threads": torch.get_num_threads(),
+            "precision": str(precision(self.device)).removeprefix("torch."),
+            "field": plain(FIELDS[self.profile]) if self.profile in FIELDS else "the papers' recipes",
             **self.other,
         }
         gpu = torch.cuda.get_device_name() if self.device.type == "cuda" else None
@@ -251,6 +293,41 @@ def source(function: Callable) -> "Markdown":
     from IPython.display import Markdown
 
     return Markdown(f"```python\n{inspect.getsource(function)}```")
+
+
+def parameters(namespace: dict[str, Any]) -> dict[str, Any]:  # decision RUN-14
+    """Return a notebook's parameters by name, each of the type that its parameters cell gives it.
+
+    What a command line or a reader gives in another form is converted, in ``namespace`` too: one number or word for a
+    tuple, the text "[0, 1]" or "false".
+
+    Args:
+        namespace: the notebook's ``globals()``; its annotated names, ``seeds: tuple = (0,)``, are the parameters.
+
+    Raises:
+        ValueError: the parameters cell was not run, or a value is not of its parameter's type.
+    """
+    kinds = namespace.get("__annotations__")
+    if not kinds:
+        raise ValueError(
+            "no parameters are set: first run the notebook's cell that begins with 'profile: str = \"...\"'"
+        )
+    found = {name: _of_kind(name, namespace[name], kind) for name, kind in kinds.items()}
+    namespace.update(found)
+    return found
+
+
+def _of_kind(name: str, value: Any, kind: type) -> Any:
+    """Return a parameter's value as its type."""
+    given = value
+    if kind is not str and isinstance(value, str):  # papermill -p gives what it cannot read as text
+        with suppress(ValueError, SyntaxError):
+            value = _WORDS[value.lower()] if value.lower() in _WORDS else ast.literal_eval(value)
+    if kind is tuple and not isinstance(value, (dict, type(None))):
+        value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if type(value) is not kind:
+        raise ValueError(f"{name} must be {_LIKE[kind]}, found {given!r}")
+    return value
 
 
 def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-11

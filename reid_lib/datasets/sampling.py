@@ -8,12 +8,14 @@ import torch
 from reid_lib.seeds import numpy_generator
 
 
-def pk_batches(pids: Sequence[int], p: int, k: int, seed: int, epoch: int) -> list[np.ndarray]:
+def pk_batches(
+    pids: Sequence[int], p: int, k: int, seed: int, epoch: int, steps: int | None = None
+) -> list[np.ndarray]:
     """Return one epoch of PK batches: each holds ``p`` identities with ``k`` images each.
 
     Identities go round in random order, so that over an epoch their numbers of turns differ by one at most (an identity
     that a batch already holds waits for the next one). An identity with fewer than ``k`` images gives some of them
-    twice. An epoch has floor(N / (p k)) batches, at least one: about as many images as there are.
+    twice.
 
     Args:
         pids: (N,) identity of each training image.
@@ -21,12 +23,13 @@ def pk_batches(pids: Sequence[int], p: int, k: int, seed: int, epoch: int) -> li
         k: images per identity.
         seed: the experiment's seed.
         epoch: number of the epoch; with ``seed`` it decides every draw.
+        steps: batches in the epoch; None: floor(N / (p k)), at least one, so about as many images as there are.
 
     Returns:
         Arrays (p * k,) of indices of ``pids``, identity by identity.
 
     Raises:
-        ValueError: fewer identities than ``p``, or ``p`` or ``k`` below 1.
+        ValueError: fewer identities than ``p``, or ``p``, ``k`` or ``steps`` below 1.
     """
     pids = np.asarray(pids)
     images = {pid: np.flatnonzero(pids == pid) for pid in np.unique(pids)}
@@ -34,8 +37,10 @@ def pk_batches(pids: Sequence[int], p: int, k: int, seed: int, epoch: int) -> li
         raise ValueError(
             f"a batch of p={p} identities with k={k} images each cannot be drawn from {len(images)} identities"
         )
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be at least 1, or None for about all images, found {steps}")
     draw, queue, batches = numpy_generator(seed, "pk", epoch), [], []
-    for _ in range(max(1, len(pids) // (p * k))):
+    for _ in range(steps or max(1, len(pids) // (p * k))):
         if len(queue) < p:
             fresh = draw.permutation(list(images))
             waiting = set(queue)  # the rest of the last round goes first, and not twice into one batch

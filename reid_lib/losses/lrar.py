@@ -25,20 +25,27 @@ def resolution_adaptive_distances(query: torch.Tensor, gallery: torch.Tensor, wi
     return distances
 
 
-def feature_differences(
-    query: torch.Tensor, gallery: torch.Tensor, query_labels: torch.Tensor, gallery_labels: torch.Tensor
+def feature_differences(  # decision LRAR-15
+    query: torch.Tensor,
+    gallery: torch.Tensor,
+    widths: torch.Tensor,
+    query_labels: torch.Tensor,
+    gallery_labels: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pair every query with every gallery image of a batch (Eq. 4).
+    """Pair every query with every gallery image of a batch (Eq. 4), on what the query keeps (Eq. 2).
 
     Args:
         query, gallery: zero-padded features (P, d) and (G, d).
+        widths: int64 (P,), how many numbers of each query are kept.
         query_labels, gallery_labels: identities (P,) and (G,).
 
     Returns:
-        v_ij = v_i - v_j, (P G, d), and y, bool (P G,): whether both images show the same identity.
+        v_ij = v_i - v_j, zero-padded behind the query's width, (P G, d), and y, bool (P G,): whether both images show
+        the same identity.
     """
+    kept = torch.arange(query.shape[1], device=query.device) < widths[:, None]
     same = query_labels[:, None] == gallery_labels
-    return (query[:, None] - gallery).flatten(0, 1), same.flatten()
+    return ((query[:, None] - gallery) * kept[:, None]).flatten(0, 1), same.flatten()
 
 
 def verification_loss(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:

@@ -27,8 +27,10 @@ class CADNet(nn.Module):
         identities: training identities; None leaves C out.
         input_size: (H, W) of the images in pixels.
         features: what C and the matching take: "both" is v = [f, g], or "f" or "g" alone (Table 1).
+        decode: whether there is a G; all features but "f" need it.
         discriminate_features, discriminate_images: whether there is a D_F, a D_I.
         discriminator_width: channels of the first layer of both, 64 in the paper's.
+        neck: whether a batch normalisation stands between u and C, and what is matched is behind it; not in the paper.
 
     Raises:
         ValueError: images whose sides G cannot reach by doubling the last map.
@@ -41,15 +43,18 @@ class CADNet(nn.Module):
         identities: int | None,
         input_size: tuple[int, int],
         features: str = "both",
+        decode: bool = True,
         discriminate_features: bool = True,
         discriminate_images: bool = True,
         discriminator_width: int = 64,
+        neck: bool = False,
     ) -> None:
         super().__init__()
         self.features = features
-        self.E, self.G, self.F = encoder, Decoder(encoder), hr_encoder
-        height, width = self.G.map_size(input_size)
+        self.E, self.G, self.F = encoder, Decoder(encoder) if decode else None, hr_encoder
+        height, width = map_size(input_size, encoder.strides[-1])
         dim = encoder.channels[-1] * (2 if features == "both" else 1)
+        self.neck = nn.BatchNorm1d(dim) if neck else None
         self.C = None if identities is None else nn.Linear(dim, identities)
         self.D_F = self.D_I = None
         if discriminate_features:
@@ -59,7 +64,7 @@ class CADNet(nn.Module):
 
     def recover(self, x: torch.Tensor) -> torch.Tensor:
         """Map images (N, 3, H, W) to recovered HR images G(E(x)), float32 (N, 3, H, W), within the range of images."""
-        self.G.map_size(tuple(x.shape[2:]))
+        map_size(tuple(x.shape[2:]), self.E.strides[-1])
         return self.G(self.E.stages(x))
 
     def joint_feature(self, f: torch.Tensor, recovered: torch.Tensor | None) -> torch.Tensor:
@@ -72,11 +77,27 @@ class CADNet(nn.Module):
             maps.append(self.F.feature_map(recovered))
         return torch.cat([m.mean((2, 3)) for m in maps], 1).float()  # GAP([f, g]) = [GAP(f), GAP(g)]
 
+    def classify(self, u: torch.Tensor) -> torch.Tensor:
+        """Map u (N, 2 d) to C's logits (N, identities)."""
+        return self.C(u if self.neck is None else self.neck(u))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images (N, 3, H, W) to u (N, 2 d), which is matched by Euclidean distance (Section 3.1)."""
-        self.G.map_size(tuple(x.shape[2:]))
+        map_size(tuple(x.shape[2:]), self.E.strides[-1])
         maps = self.E.stages(x)
-        return self.joint_feature(maps[-1], None if self.features == "f" else self.G(maps))
+        u = self.joint_feature(maps[-1], None if self.features == "f" else self.G(maps))
+        return u if self.neck is None else self.neck(u)
+
+
+def map_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return (h, w) of E's last map, of ``stride``, for images of ``size`` (H, W); ValueError if it does not divide."""
+    height, width = size
+    if height % stride or width % stride:
+        raise ValueError(
+            f"the decoder doubles a map of 1/{stride} of the image's size, so height and width must be multiples of "
+            f"{stride}, found {height}x{width}: choose another input_size"
+        )
+    return height // stride, width // stride
 
 
 class Decoder(nn.Module):  # decision CADNET-3, decision CADNET-4
@@ -87,14 +108,10 @@ class Decoder(nn.Module):  # decision CADNET-3, decision CADNET-4
 
     Args:
         encoder: E, of which only the channels and strides of its maps are looked at.
-
-    Attributes:
-        factor: H and W must be multiples of it.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.factor = encoder.strides[-1]
         widths = [*reversed(encoder.channels), max(1, encoder.channels[0] // 2)]
         scales = [larger // smaller for larger, smaller in pairwise([*reversed(encoder.strides), 1])]
         self.blocks = nn.ModuleList(
@@ -103,20 +120,6 @@ class Decoder(nn.Module):  # decision CADNET-3, decision CADNET-4
         self.to_image = nn.Sequential(
             nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), nn.Conv2d(widths[-1], 3, 3, padding=1)
         )
-
-    def map_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (h, w) of E's last map for images of ``size`` (H, W).
-
-        Raises:
-            ValueError: H or W is no multiple of ``factor``.
-        """
-        height, width = size
-        if height % self.factor or width % self.factor:
-            raise ValueError(
-                f"the decoder doubles a map of 1/{self.factor} of the image's size, so height and width must be "
-                f"multiples of {self.factor}, found {height}x{width}: choose another input_size"
-            )
-        return height // self.factor, width // self.factor
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Map E's five maps (`Encoder.stages`) to recovered images, float32 (N, 3, H, W), ImageNet-normalised."""

@@ -50,3 +50,11 @@ def to_network_range(images: Tensor) -> Tensor:
 def to_image_range(x: Tensor) -> Tensor:
     """Map ImageNet-normalised images (N, 3, H, W) to 0..1."""
     return x * x.new_tensor(IMAGENET_STD).view(3, 1, 1) + x.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+
+
+def to_uint8(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Map ImageNet-normalised images (N, 3, h, w) to uint8 images (N, 3, H, W) of ``size`` (H, W)."""
+    x = to_image_range(x)
+    if x.shape[2:] != size:
+        x = F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return (255 * x).round_().clamp_(0, 255).to(torch.uint8)

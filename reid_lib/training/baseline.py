@@ -13,7 +13,7 @@ import torch
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.evaluation.matchers import FeatureMatcher, PerRateMatcher
 from reid_lib.networks.encoder import Encoder
-from reid_lib.profiles import settings
+from reid_lib.training.field import on_field
 from reid_lib.training.identity_triplet import learn
 from reid_lib.training.starts import build_backbone
 from reid_lib.training.training_set import TrainingSet
@@ -35,6 +35,7 @@ class BaselineConfig:  # decision BASE-1
         margin: of the triplet loss.
         learning_rate, weight_decay: of Adam.
         epochs: length of the training.
+        steps: steps in an epoch; None: as many as show about all images once.
         warmup: epochs in which the learning rate grows from a tenth of its value.
         milestones: epochs at which it is divided by 10.
     """
@@ -52,22 +53,18 @@ class BaselineConfig:  # decision BASE-1
     learning_rate: float = 3.5e-4
     weight_decay: float = 5e-4
     epochs: int = 120
+    steps: int | None = None
     warmup: int = 10
     milestones: tuple[int, ...] = (40, 70)
 
     @classmethod
     def for_profile(cls, profile: str, **changes: object) -> "BaselineConfig":
-        """Return the settings of a profile; a smaller one has a smaller network and fewer epochs.
+        """Return the settings of a profile: the field's (`field.Field`) but for the paper profile.
 
         Raises:
             ValueError: unknown profile.
         """
-        tiny = {"network": "tiny", "input_size": None}
-        smaller = {
-            "smoke": {**tiny, "width": 8, "p": 4, "pad": 2, "epochs": 2, "warmup": 0, "milestones": (1,)},
-            "demo": {**tiny, "pad": 5, "learning_rate": 2e-3, "epochs": 12, "warmup": 1, "milestones": (7, 10)},
-        }
-        return cls(**settings(profile, smaller, changes))
+        return cls(**on_field(profile, {"smoke": {"p": 4}, "demo": {"p": 8}}, changes))
 
 
 def train(

@@ -1,6 +1,6 @@
 """CAD-Net (Li et al., ICCV 2019): the alternating loop, its ablations, and its Matcher."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional
 
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
@@ -18,24 +17,26 @@ from reid_lib.losses import cadnet as losses
 from reid_lib.losses.adversarial import FORMS, adversarial_loss
 from reid_lib.losses.common import identity_loss
 from reid_lib.networks.cadnet import FEATURES, CADNet
-from reid_lib.networks.inputs import normalise, to_image_range
-from reid_lib.profiles import settings
+from reid_lib.networks.inputs import normalise, to_uint8
 from reid_lib.seeds import torch_generator
 from reid_lib.training.adversarial import check_discriminators, discriminator_step, parameters
+from reid_lib.training.field import on_field
 from reid_lib.training.run import Run, initialise
+from reid_lib.training.schedules import adam, sgd
 from reid_lib.training.starts import build_backbone
 from reid_lib.training.training_set import TrainingSet
 
+OPTIMIZERS = {"adam": adam, "sgd": sgd}
 WEIGHTS = {"d_f": "lambda_adversarial_f", "d_i": "lambda_adversarial_i"}  # of each discriminator's loss
 
 
 @dataclass(frozen=True)
-class CADNetConfig:  # decision CADNET-7, decision CADNET-11
+class CADNetConfig:  # decision CADNET-7, decision CADNET-11, decision CADNET-12
     """Settings of CAD-Net; the defaults are the paper's, and the ``paper`` profile's.
 
     The variants of Table 1 are ``features="f"`` and ``features="g"``; those of Table 3 are ``lambda_adversarial_i=0``,
-    ``lambda_adversarial_f=0``, ``lambda_reconstruction=0`` and ``classify=False``. What a variant leaves out (a term,
-    the discriminator or the classifier behind it) does not exist.
+    ``lambda_adversarial_f=0``, ``lambda_reconstruction=0`` and ``classify=False``; `alone` gives E and C alone. What a
+    variant leaves out (a term, a network) does not exist.
 
     Raises:
         ValueError: a value that is out of place; the message says what was expected.
@@ -58,12 +59,16 @@ class CADNetConfig:  # decision CADNET-7, decision CADNET-11
     k: int = 4  # a batch of 32 (4.1); how it is drawn is not given
     input_size: tuple[int, int] | None = (256, 128)  # (H, W); None: the data set's own (4.1)
     pad: int = 10  # pixels around an image before the random crop; not given, as the other methods
-    learning_rate: float = 1e-3  # of SGD for E, G, F and C (4.1)
-    momentum: float = 0.9  # 4.1
+    neck: bool = False  # whether u is batch-normalised for C and for matching by cosine; not in the paper
+    optimizer: str = "sgd"  # of E, G, F and C (4.1); or "adam"
+    learning_rate: float = 1e-3  # of it (4.1)
+    momentum: float = 0.9  # of SGD (4.1)
     weight_decay: float = 5e-4  # 4.1
     discriminator_learning_rate: float = 1e-4  # of SGD for D_F and D_I (4.1)
     epochs: int = 60  # not given
     steps: int | None = None  # in an epoch; None: as many as show all images once as HR and once as LR
+    warmup: int = 0  # the learning rate is constant: the paper has no schedule
+    milestones: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rates or len(set(self.rates)) < len(self.rates) or min(self.rates) < 2:
@@ -71,23 +76,20 @@ class CADNetConfig:  # decision CADNET-7, decision CADNET-11
                 "rates must be different integers >= 2, at least one: half of a batch is LR, and rate 1 is HR; found "
                 f"{self.rates}"
             )
-        for name, allowed in (("features", FEATURES), ("adversarial", FORMS)):
+        for name, allowed in (("features", FEATURES), ("adversarial", FORMS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
         if min(self.lambdas.values()) < 0:
             raise ValueError(f"the lambdas must be >= 0, found {self.lambdas}")
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be at least 1, or None for all images, found {self.steps}")
         if min(self.p, self.k) < 2:
             raise ValueError(
                 f"p and k must be at least 2, a triplet has two identities and two images of one; found p={self.p} and "
                 f"k={self.k}"
             )
-        reached = self.lambda_reconstruction or self.lambda_adversarial_i or (self.classify and self.features != "f")
-        if not reached:
+        if not self.classify and not (self.lambda_reconstruction or self.lambda_adversarial_i):
             raise ValueError(
                 "nothing would train the decoder: set lambda_reconstruction or lambda_adversarial_i above 0, or keep "
-                'classify=True with features="both" or "g"'
+                "classify=True"
             )
 
     @property
@@ -95,24 +97,31 @@ class CADNetConfig:  # decision CADNET-7, decision CADNET-11
         """The weights of Eq. 6 by the names of the terms."""
         return {name: getattr(self, f"lambda_{name}") for name in ("adversarial_f", "reconstruction", "adversarial_i")}
 
+    @property
+    def decode(self) -> bool:
+        """Whether there is a G: whether a loss, or what is matched, asks for it."""
+        return bool(self.features != "f" or self.lambda_reconstruction or self.lambda_adversarial_i)
+
+    def alone(self) -> "CADNetConfig":
+        """Return the control: E and C alone, trained with L_cls on GAP(f), without G, F, D_F and D_I."""
+        return replace(
+            self, features="f", lambda_adversarial_f=0.0, lambda_reconstruction=0.0, lambda_adversarial_i=0.0
+        )
+
     @classmethod
-    def for_profile(cls, profile: str, **changes: object) -> "CADNetConfig":
-        """Return the settings of a profile; a smaller one has smaller networks, fewer epochs and larger steps."""
-        tiny = {"network": "tiny", "input_size": None, "learning_rate": 1e-2}
-        tiny["discriminator_learning_rate"] = 1e-2  # five times as much, and D_I wins outright
-        smaller = {
-            "smoke": {**tiny, "weights": "none", "width": 8, "discriminator_width": 4, "pad": 2, "epochs": 2},
-            "demo": {**tiny, "weights": "synth", "width": 16, "discriminator_width": 8, "pad": 5, "epochs": 10}
-            | {"steps": 30},
-        }
-        return cls(**settings(profile, smaller, changes))
+    def for_profile(cls, profile: str, recipe: str = "field", **changes: object) -> "CADNetConfig":
+        """Return the settings of a profile and a recipe (`field.on_field`)."""
+        own = {"neck": True, "optimizer": "adam", "discriminator_learning_rate": 1e-2}  # with 5e-2 D_I wins outright
+        smaller = {"smoke": {**own, "p": 2, "discriminator_width": 4}, "demo": {**own, "discriminator_width": 8}}
+        paper = {"neck": False, "optimizer": "sgd", "learning_rate": 1e-2, "milestones": ()}
+        return cls(**on_field(profile, smaller, changes, recipe, paper))
 
 
 class CADNetMatcher(FeatureMatcher):  # decision CADNET-6
     """The Matcher of CAD-Net: u of query and gallery alike, compared by Euclidean distance as it is (Section 3.1).
 
-    ``network`` is a trained one, ``history`` has the means of every epoch (`train`), ``where`` is the rest of what
-    `FeatureMatcher` takes.
+    What comes out of a neck is compared by cosine. ``network`` is a trained one, ``history`` has the means of every
+    epoch (`train`), ``where`` is the rest of what `FeatureMatcher` takes.
     """
 
     def __init__(self, network: CADNet, history: pd.DataFrame, *where: Any) -> None:
@@ -120,17 +129,14 @@ class CADNetMatcher(FeatureMatcher):  # decision CADNET-6
         self.network, self.history = network, history
 
     def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 images (n, 3, H, W) as u (n, 2 d); d for "f" or "g" alone."""
-        return self.features(images)
+        """Embed uint8 images (n, 3, H, W) as u (n, 2 d)."""
+        return self.features(images) if self.network.neck is None else super().embed_gallery(images)
 
     @torch.inference_mode()
     def recover(self, images: torch.Tensor) -> torch.Tensor:
         """Return the HR images G(E(x)) that are recovered from uint8 images, uint8 (n, 3, H, W), at their own size."""
-        x = self.network.recover(normalise(images, self.input_size).contiguous(memory_format=torch.channels_last))
-        x = to_image_range(x)
-        if x.shape != images.shape:
-            x = functional.interpolate(x, size=images.shape[2:], mode="bilinear", antialias=True, align_corners=False)
-        return (255 * x).round_().clamp_(0, 255).to(torch.uint8)
+        inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
+        return to_uint8(self.network.recover(inputs), images.shape[2:])
 
 
 class Batch(NamedTuple):
@@ -168,8 +174,9 @@ def train(
     """
     data, size = TrainingSet(dataset, split, device), config.input_size or dataset.size
     network = initialise(lambda: build_network(config, size, data.identities), seed, data.device)
-    optimizers = build_optimizers(config, network)
-    run = data.open_run(__name__, config, {"network": network, **optimizers}, seed, folder, progress)
+    optimizers, scheduler = build_optimizers(config, network)
+    parts = {"network": network, "scheduler": scheduler, **optimizers}
+    run = data.open_run(__name__, config, parts, seed, folder, progress)
     for epoch in run.epochs(config.epochs):
         network.train()
         if network.F is not None:
@@ -179,6 +186,7 @@ def train(
             batch = training_batch(data, hr, lr, config, run.generator)
             steps.append(iterate(run, network, config, optimizers, batch))
             run.note(steps[-1], images=len(batch.inputs))
+        scheduler.step()
         check_discriminators(steps, epoch, WEIGHTS)
     return CADNetMatcher(network, pd.DataFrame(run.history), size, data.device, split)
 
@@ -192,45 +200,43 @@ def build_network(config: CADNetConfig, size: tuple[int, int], identities: int) 
         identities if config.classify else None,
         size,
         config.features,
+        decode=config.decode,
         discriminate_features=config.lambda_adversarial_f > 0,
         discriminate_images=config.lambda_adversarial_i > 0,
         discriminator_width=config.discriminator_width,
+        neck=config.neck and config.classify,
     )
 
 
-def build_optimizers(config: CADNetConfig, network: CADNet) -> dict[str, torch.optim.Optimizer]:
-    """Return SGD of E, G, F and C as "generator", and of each discriminator that there is as "d_f" and "d_i"."""
-    learning = parameters(network.E, network.G, *((network.F, network.C) if config.classify else ()))
-    settings = {"lr": config.learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
-    optimizers = {"generator": torch.optim.SGD(learning, **settings)}
+def build_optimizers(
+    config: CADNetConfig, network: CADNet
+) -> tuple[dict[str, torch.optim.Optimizer], torch.optim.lr_scheduler.LambdaLR]:
+    """Return the optimisers of E, G, F and C, "generator", and of each discriminator, and the schedule of the first."""
+    learning = parameters(network.E, network.G, *((network.F, network.neck, network.C) if config.classify else ()))
+    generator, scheduler = OPTIMIZERS[config.optimizer](learning, config)
+    optimizers = {"generator": generator}
     for name, discriminator in (("d_f", network.D_F), ("d_i", network.D_I)):
         if discriminator is not None:
             optimizers[name] = torch.optim.SGD(discriminator.parameters(), lr=config.discriminator_learning_rate)
-    return optimizers
+    return optimizers, scheduler
 
 
 # decision CADNET-9
 def draw_indices(data: TrainingSet, config: CADNetConfig, seed: int, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return an epoch of (HR half, LR half), each p identities with k images, drawn independently ("shuffled", 3.2).
+    """Return an epoch of (HR half, LR half), indices (p * k,) of images, drawn independently ("shuffled", 3.2).
 
     Genuine LR images are in the LR halves only.
-
-    Returns:
-        Pairs of arrays (p * k,) of indices of the training images.
     """
     hr = np.flatnonzero(~data.genuine.numpy())
     other = torch_generator(seed, "cadnet", "lr").initial_seed()
-    first = [hr[indices] for indices in pk_batches(data.pids[hr], config.p, config.k, seed, epoch)]
-    return list(zip(first, pk_batches(data.pids, config.p, config.k, other, epoch), strict=False))[: config.steps]
+    first = [hr[indices] for indices in pk_batches(data.pids[hr], config.p, config.k, seed, epoch, config.steps)]
+    return list(zip(first, pk_batches(data.pids, config.p, config.k, other, epoch, config.steps), strict=False))
 
 
 def training_batch(
     data: TrainingSet, hr: np.ndarray, lr: np.ndarray, config: CADNetConfig, generator: torch.Generator
 ) -> Batch:
-    """Read a batch, down-sample its LR half, resize, augment (an LR image as its HR one) and normalise.
-
-    ``hr`` and ``lr`` are the indices (n,) of both halves. Images that are LR by nature are left as they are.
-    """
+    """Read a batch of indices (n,) of both halves, down-sample its LR half (not what is LR by nature), augment it."""
     half, genuine = len(hr), data.genuine[lr]
     hr_images, truth = data.images(np.concatenate([hr, lr])).chunk(2)
     rates = draw_rates(half, config.rates, generator).where(~genuine, 1)
@@ -259,10 +265,10 @@ def iterate(  # decision CADNET-1
     """
     with run.autocast():
         maps = network.E.stages(batch.inputs)  # f = E(x) is the last one
-        recovered = network.G(maps)  # G(f)
+        recovered = None if network.G is None else network.G(maps)  # G(f)
     f = maps[-1]
     # D_F and D_I maximise Eq. 1 and 3 on f and G(f), detached from E and G
-    judged = discriminators(run, network, optimizers, f.detach(), recovered.detach(), batch.truths)
+    judged = discriminators(run, network, optimizers, f.detach(), recovered, batch.truths)
     with run.autocast():
         terms = generator_terms(network, config, batch, f, recovered)
     # E, G, F and C minimise Eq. 6: L_cls + lambda L_adv^DF + lambda L_rec + lambda L_adv^DI
@@ -275,15 +281,12 @@ def discriminators(
     network: CADNet,
     optimizers: dict[str, torch.optim.Optimizer],
     f: torch.Tensor,
-    recovered: torch.Tensor,
+    recovered: torch.Tensor | None,
     truths: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """Take a step with each discriminator that there is; return what goes into the history.
 
-    Args:
-        f: features (2 n, d, h, w), the first half of HR images, detached.
-        recovered: G's images (2 n, 3, H, W) in the same order, detached.
-        truths: true HR images (m, 3, H, W).
+    It sees f (2 n, d, h, w), detached, G's images (2 n, 3, H, W) in the same order, HR first, and true HR images.
     """
     noted = {}
     if network.D_F is not None:
@@ -294,25 +297,20 @@ def discriminators(
     if network.D_I is not None:
         with run.autocast():
             # two passes: true and recovered images in one would share its batch statistics
-            real, fake = network.D_I(truths), network.D_I(recovered)
+            real, fake = network.D_I(truths), network.D_I(recovered.detach())
             loss = -losses.image_adversarial_loss(real, *fake.chunk(2))  # Eq. 3
         noted |= discriminator_step(run, "d_i", optimizers["d_i"], loss, real, fake)
     return noted
 
 
 def generator_terms(
-    network: CADNet, config: CADNetConfig, batch: Batch, f: torch.Tensor, recovered: torch.Tensor
+    network: CADNet, config: CADNetConfig, batch: Batch, f: torch.Tensor, recovered: torch.Tensor | None
 ) -> dict[str, torch.Tensor]:
-    """Return the terms of Eq. 6 that the configuration keeps, before their weights.
-
-    Args:
-        f: E's features of the batch (2 n, d, h, w).
-        recovered: G's images of it (2 n, 3, H, W).
-    """
+    """Return the terms of Eq. 6 that the configuration keeps, before their weights; f and G(f) are of the batch."""
     terms, half = {}, len(batch.inputs) // 2
     if config.classify:  # Eq. 4: L_cls = L_id + L_tri on u = GAP([f, g]), g = F(G(f))
         u = network.joint_feature(f, recovered)
-        terms["identity"] = identity_loss(network.C(u), batch.labels)
+        terms["identity"] = identity_loss(network.classify(u), batch.labels)
         terms["triplet"] = losses.cross_resolution_triplet_loss(  # Eq. 5
             u[:half], batch.labels[:half], u[half:], batch.labels[half:], config.margin
         )

@@ -38,7 +38,7 @@ def learn(
     run = data.open_run(name, config, parts, seed, folder, progress)
     for epoch in run.epochs(config.epochs):
         model.train()
-        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch)):
+        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch, config.steps)):
             rates = draw_rates(len(indices), config.rates, run.generator)
             inputs, labels = data.inputs(indices, rates, config, run.generator), data.labels_of(indices)
             with run.autocast():

@@ -69,7 +69,7 @@ def train_level_classifier(  # decision LRAR-13
     run = data.open_run(__name__, config, parts, seed, folder, progress)
     for epoch in run.epochs(epochs):
         network.train()
-        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch)):
+        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch, config.steps)):
             rates, genuine = draw_rates(len(indices), config.rates, run.generator), data.genuine[indices]
             inputs = data.inputs(indices, rates.where(~genuine, 1), config, run.generator)
             levels = level_of(rates.where(~genuine, config.genuine_rate), config.rates).to(data.device)

@@ -13,7 +13,7 @@ from reid_lib.losses.common import identity_loss
 from reid_lib.losses.lrar import feature_differences, resolution_adaptive_distances, verification_loss
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.lrar import LRARNetwork
-from reid_lib.profiles import settings
+from reid_lib.training.field import on_field
 from reid_lib.training.run import initialise
 from reid_lib.training.schedules import adam
 from reid_lib.training.starts import build_backbone
@@ -56,6 +56,7 @@ class LRARConfig:  # decision LRAR-2, decision LRAR-3, decision LRAR-7, decision
     mask_learning_rate: float = 3.5e-4  # of the masks; the schedule is the same
     weight_decay: float = 5e-4  # masks have none; not given, of [33]
     epochs: int = 120  # "in total", shared equally by the four phases of Algorithm 1 (IV)
+    steps: int | None = None  # in an epoch; None: as many as show about all images once
     warmup: int = 10  # epochs of "warm-up ... as suggested by [33]" (IV)
     milestones: tuple[int, ...] = (40, 70)  # epochs at which the learning rate is divided by 10 (IV)
 
@@ -81,15 +82,12 @@ class LRARConfig:  # decision LRAR-2, decision LRAR-3, decision LRAR-7, decision
             raise ValueError(f"k must be at least 2, a query and a gallery image of each identity, found {self.k}")
 
     @classmethod
-    def for_profile(cls, profile: str, **changes: object) -> "LRARConfig":
-        """Return the settings of a profile; a smaller one has a smaller network and fewer epochs."""
-        tiny = {"network": "tiny", "input_size": None, "epochs": 4, "warmup": 0, "milestones": (3,)}
-        smaller = {
-            "smoke": {**tiny, "weights": "none", "width": 8, "p": 4, "pad": 2},
-            # masks get as far in 300 steps as in the paper's 50,000
-            "demo": {**tiny, "weights": "synth", "pad": 5, "learning_rate": 1e-3, "mask_learning_rate": 3e-2},
-        }
-        return cls(**settings(profile, smaller, changes))
+    def for_profile(cls, profile: str, recipe: str = "field", **changes: object) -> "LRARConfig":
+        """Return the settings of a profile and a recipe (`field.on_field`)."""
+        # with 3e-2 masks get as far in 400 steps as with the paper's rate in its 50,000
+        own = {"smoke": {"p": 4}, "demo": {"p": 8, "mask_learning_rate": 3e-2}}
+        paper = {"learning_rate": 3.5e-4, "mask_learning_rate": 3.5e-4, "warmup": 1, "milestones": (3, 5)}
+        return cls(**on_field(profile, own, changes, recipe, paper))
 
 
 def level_of(rates: torch.Tensor, seen: Sequence[int], rule: str | None = None) -> torch.Tensor:  # decision LRAR-9
@@ -211,7 +209,7 @@ def train(  # decision LRAR-8
     for epoch in run.epochs(config.epochs):
         network.train()
         network.introduce_masks(*masked_stages(config, epoch))  # Algorithm 1: from the classifier backwards
-        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch)):
+        for indices in run.batches(pk_batches(data.pids, config.p, config.k, seed, epoch, config.steps)):
             # x_p at a drawn rate r, x_g at HR (III-A); a genuine LR image stays as it is
             rates, genuine = batch_rates(config, run.generator), data.genuine[indices]
             inputs = data.inputs(indices, rates.where(~genuine, 1), config, run.generator)
@@ -287,13 +285,11 @@ def losses(
         terms["identity"] = config.identity_weight * identity_loss(network.classifier(features), labels)
     if config.verification_weight:
         half = config.k // 2
-        grid, names = features.view(config.p, config.k, -1), labels.view(config.p, config.k)
-        # Eq. 4: v_ij = z_i - z_j of every query i and gallery image j, y_ij = 1 where both show one identity
-        differences, same = feature_differences(
-            grid[:, :half].flatten(0, 1),
-            grid[:, half:].flatten(0, 1),
-            names[:, :half].flatten(),
-            names[:, half:].flatten(),
+        (query, gallery), (query_labels, gallery_labels), (widths, _) = (
+            (grid[:, :half].flatten(0, 1), grid[:, half:].flatten(0, 1))
+            for grid in (x.unflatten(0, (config.p, config.k)) for x in (features, labels, network.widths(levels)))
         )
+        # Eq. 4: v_ij = z_i - z_j of every query i and gallery image j, y_ij = 1 where both show one identity
+        differences, same = feature_differences(query, gallery, widths, query_labels, gallery_labels)
         terms["verification"] = config.verification_weight * verification_loss(network.verify(differences), same)
     return terms

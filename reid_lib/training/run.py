@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reid_lib.devices import processes
+from reid_lib.devices import precision, processes
 from reid_lib.digest import plain
 from reid_lib.files import locked, whole
 from reid_lib.seeds import torch_generator
@@ -180,8 +180,8 @@ class Run:
                 self._status.within(done / len(share))
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 where it is safe; float32 elsewhere."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        """bfloat16 where it is safe and the device computes with it (`devices.precision`); float32 elsewhere."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=precision(self.device) == torch.bfloat16)
 
     def step(self, optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor], images: int = 0) -> None:
         """Take one step down the sum of the loss ``terms`` and note them; ``images`` counts into images per second.

@@ -24,7 +24,19 @@ Config = TypeVar("Config", bound=Schedule)
 def adam(parameters: Iterable[Any], config: Schedule) -> tuple[torch.optim.Adam, LambdaLR]:
     """Return Adam on parameters (or groups of them) and its schedule, to be stepped after each epoch."""
     optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return optimizer, LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
+    return optimizer, scheduled(optimizer, config)
+
+
+def sgd(parameters: Iterable[Any], config: Schedule) -> tuple[torch.optim.SGD, LambdaLR]:
+    """Return SGD with the configuration's ``momentum``, and its schedule as `adam`."""
+    settings = {"lr": config.learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
+    optimizer = torch.optim.SGD(parameters, **settings)
+    return optimizer, scheduled(optimizer, config)
+
+
+def scheduled(optimizer: torch.optim.Optimizer, config: Schedule) -> LambdaLR:
+    """Return the schedule of any optimiser, to be stepped after each epoch."""
+    return LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
 
 
 def learning_rate_factor(config: Schedule, epoch: int) -> float:

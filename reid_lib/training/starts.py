@@ -23,7 +23,7 @@ class StartConfig:  # decision HOUSE-7
     They are the start's own, so that other settings of the baseline leave what all other networks start from as it is.
     """
 
-    width: int = 32
+    width: int = 16
     rates: tuple[int, ...] = (1,)
     kernel: str = "bicubic"
     p: int = 16
@@ -34,6 +34,7 @@ class StartConfig:  # decision HOUSE-7
     learning_rate: float = 2e-3
     weight_decay: float = 5e-4
     epochs: int = 12
+    steps: int | None = None
     warmup: int = 1
     milestones: tuple[int, ...] = (7, 10)
 

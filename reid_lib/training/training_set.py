@@ -12,7 +12,7 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade, upsample
 from reid_lib.datasets.sampling import augment
-from reid_lib.devices import pick_device
+from reid_lib.devices import pick_device, precision
 from reid_lib.digest import NOT_DECISIVE, code_digest, keyed, weights_digest
 from reid_lib.networks.inputs import normalise
 from reid_lib.training.run import Run, Stateful
@@ -87,7 +87,7 @@ class UnlabelledSet:  # decision HOUSE-3
         """Open the `Run` of a loop on these images: a new one, or the one of the same experiment that ``folder`` keeps.
 
         What decides the result names its place in ``folder``: the configuration, images, labels and seed, the weights
-        that the modules of ``parts`` start from, and the code of the loop with all that it imports.
+        that the modules of ``parts`` start from, the code of the loop with all that it imports, and the precision.
 
         Args:
             name: the loop's module, ``__name__``.
@@ -101,7 +101,8 @@ class UnlabelledSet:  # decision HOUSE-3
             starts = {
                 key: weights_digest(part.state_dict()) for key, part in parts.items() if isinstance(part, nn.Module)
             }
-            decisive = [config, *self._decisive, seed, starts, code_digest(name, NOT_DECISIVE)]
+            computed = [code_digest(name, NOT_DECISIVE), str(precision(self.device))]
+            decisive = [config, *self._decisive, seed, starts, *computed]
             folder = keyed(folder, f"{name.rpartition('.')[2]}-seed{seed}", *decisive)
         return Run(folder, config, seed, dict(parts), self.device, progress)
 

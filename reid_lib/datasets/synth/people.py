@@ -46,8 +46,8 @@ class Calibration:  # decision SYNTH-1, decision SYNTH-2
     """
 
     identities_per_look: int = 4
-    detail_contrast: float = 0.17
-    periods: tuple[float, float] = (3.5, 8.0)
+    detail_contrast: float = 0.25
+    periods: tuple[float, float] = (4.0, 16.0)
     look_jitter: float = 0.03
     colour_cast: float = 0.06
     pose_variation: float = 1.0

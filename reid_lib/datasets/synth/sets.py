@@ -14,7 +14,7 @@ from reid_lib.datasets.synth.people import DEFAULT, Calibration, is_count
 from reid_lib.datasets.synth.render import check_size, render
 from reid_lib.seeds import numpy_generator
 
-GENERATOR_VERSION = 1  # part of every path: raise it with every change of a pixel, so that stores are made anew
+GENERATOR_VERSION = 2  # part of every path: raise it with every change of a pixel, so that stores are made anew
 
 _PATH = re.compile(
     r"(?P<folder>.+)/p(?P<pid>\d+)_c(?P<camid>\d+)(?P<thermal>t?)_i(?P<index>\d+)(?:_d(?P<distance>\d+))?\.png"
