@@ -17,7 +17,7 @@ from benchmarks import Measurement, at_least, at_most, seconds
 from reid_lib.datasets import load
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
-from reid_lib.devices import pick_device
+from reid_lib.devices import pick_device, precision
 from reid_lib.losses.common import batch_hard_triplet_loss, identity_loss
 from reid_lib.losses.vpfa import vector_panning_loss
 from reid_lib.networks.baseline import Baseline
@@ -89,7 +89,7 @@ class Step:
     def bare(self, count: int) -> None:
         """Take ``count`` steps in plain PyTorch."""
         for _ in range(count):
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision(self.device) == torch.bfloat16):
                 terms = self.terms()
             self.optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
@@ -223,7 +223,7 @@ def _cadnet_work(
     images = TrainingSet(dataset, device=device)
     network = initialise(lambda: build_network(config, dataset.size, images.identities), 0, device)
     network.train()
-    run, optimizers = Run(None, config, 0, {}, device, progress=False), build_optimizers(config, network)
+    run, (optimizers, _) = Run(None, config, 0, {}, device, progress=False), build_optimizers(config, network)
     hr, lr = draw_indices(images, config, 0, 0)[0]
 
     def data() -> Batch:

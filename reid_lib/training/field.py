@@ -36,7 +36,7 @@ class Field:  # decision FIELD-1
     input_size: tuple[int, int] | None = None
     pad: int = 5
     batch: int = 32
-    steps: int = 50
+    steps: int = 40
     epochs: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 5e-4
