@@ -17,6 +17,7 @@ import torch
 from reid_lib import cli, datasets, reporting, session
 from reid_lib.cli import project
 from reid_lib.cli.data import assignments
+from reid_lib.cli.train import Train
 from reid_lib.datasets.resolution import degrade
 from reid_lib.devices import pick_device
 from reid_lib.networks.inputs import normalise
@@ -24,6 +25,7 @@ from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.reporting import results
 from reid_lib.reporting.artefacts import numbered_notebooks
 from reid_lib.training import baseline
+from reid_lib.training.lrar import LRARConfig
 from reid_lib.training.methods import METHODS
 from reid_lib.training.run import initialise
 
@@ -131,7 +133,9 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["train", "lrar", "--profile", "quick"], "smoke, demo, paper"),
         (["train", "lrar", "--dataset", "viperr", "--profile", "smoke"], "unknown data set 'viperr'"),
         (["train", "lrar", "--set", "epoch=3"], "lrar has no setting 'epoch', it has network, width,"),
-        (["train", "lrar", "--set", "epochs=three"], "epochs must be a value like 4, found 'three'"),
+        (["train", "lrar", "--set", "epochs=three"], "epochs must be a value like 8, found 'three'"),
+        (["train", "lrar", "--set", "recipe=printed"], "recipe must be one of field, paper, found 'printed'"),
+        (["train", "baseline", "--set", "recipe=paper"], "baseline has no setting 'recipe'"),
         (["train", "lrar", "--set", "rates=[1,2]"], "rates must be a value like (1, 2, 3, 4), found [1, 2]"),
         (["train", "lrar", "--set", "masks=all"], "masks must be one of progressive"),
         (["train", "baseline", "--seeds", "0", "0"], "seeds must differ"),
@@ -467,6 +471,14 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
     for seed in run.seeds:
         baseline.train(config, run.dataset, seed=seed, folder=run.folder / "checkpoints", device=run.device)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("last.pt")} == trained
+
+
+def test_train_takes_a_papers_recipe() -> None:
+    def config(*settings: str) -> object:
+        return Train(method="lrar", set=settings)._method()[0]
+
+    assert config("recipe=paper").learning_rate == LRARConfig().learning_rate != config().learning_rate
+    assert config("recipe=paper", "learning_rate=1").learning_rate == 1.0
 
 
 def test_every_method_that_can_be_trained_has_settings_for_each_profile() -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -18,7 +20,7 @@ class Train(OnDataSet):
     seeds: Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")] = (0,)
     """One training for each seed."""
     set: Assigned = ()
-    """Settings other than the profile's (fields of the method's configuration)."""
+    """Settings other than the profile's (fields of the method's configuration), and recipe=paper."""
 
     def run(self) -> int:
         from reid_lib.devices import processes
@@ -52,7 +54,10 @@ class Train(OnDataSet):
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, found {self.method!r}")
         method = METHODS[self.method]
-        usual, changes = vars(method.config.for_profile(self.profile)), assignments(self.set)
+        changes, build = assignments(self.set), partial(method.config.for_profile, self.profile)
+        if "recipe" in changes and "recipe" in signature(method.config.for_profile).parameters:
+            build = partial(build, recipe=changes.pop("recipe"))
+        usual = vars(build())
         for name, value in changes.items():
             if name not in usual:
                 raise ValueError(f"{self.method} has no setting {name!r}, it has {', '.join(usual)}")
@@ -60,4 +65,4 @@ class Train(OnDataSet):
                 changes[name] = float(value)  # 1 and 1.0 would be two configurations
             elif None not in (usual[name], value) and type(value) is not type(usual[name]):
                 raise ValueError(f"{name} must be a value like {usual[name]!r}, found {value!r}")
-        return method.config.for_profile(self.profile, **changes), method.train
+        return build(**changes), method.train
