@@ -1,9 +1,12 @@
 """Confidence intervals of a mean."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
+
+_PERCENTAGES = re.compile(r"rank\d+|map")
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -23,6 +26,11 @@ def percent_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return `t_interval` cut to 0..100, for percentages."""
     low, high = t_interval(values)
     return max(low, 0.0), min(high, 100.0)
+
+
+def is_percentage(metric: str) -> bool:
+    """Whether a metric runs from 0 to 100, as rank1 and map do; a gain does not, nor does the quality of an image."""
+    return _PERCENTAGES.fullmatch(metric) is not None
 
 
 def standard_error(value: float, low: float, high: float, trials: float, level: float = 0.95) -> float:

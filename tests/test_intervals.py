@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reid_lib.intervals import percent_interval, seeds_interval, standard_error, t_interval
+from reid_lib.intervals import is_percentage, percent_interval, seeds_interval, standard_error, t_interval
 
 TRUTH, SEEDS, TRIALS, REPEATS = 50.0, 3, 10, 2000
 
@@ -15,6 +15,11 @@ def test_t_interval_is_that_of_student() -> None:
 def test_percent_interval_stays_between_0_and_100() -> None:
     assert percent_interval([99.0, 100.0])[1] == 100
     assert percent_interval([0.0, 1.0])[0] == 0
+
+
+def test_which_metrics_are_percentages() -> None:
+    assert all(map(is_percentage, ("rank1", "rank20", "map")))
+    assert not any(map(is_percentage, ("rank1_gain", "rank1_over_control_gain", "ssim", "psnr", "lpips_squeeze")))
 
 
 def test_one_value_has_no_interval() -> None:

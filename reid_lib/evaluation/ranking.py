@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
-from reid_lib.intervals import percent_interval, t_interval
+from reid_lib.intervals import is_percentage, percent_interval, t_interval
 
 RANKS = (1, 5, 10, 20)
 GAIN = "_gain"  # ends the name of a difference of two methods
@@ -201,13 +201,15 @@ class Evaluation:
 def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
     """Return mean, 95 % Student interval and number of trials of every column of ``per_trial``; index ``metric``.
 
-    The interval is NaN for one trial; that of a percentage is cut to 0..100, a gain's is not. It tells how much the
-    drawing of rates, gallery images and (with `mlr.split_trials`) identities moves the mean; trials on one split share
-    their test identities, so there it says nothing about other identities.
+    A trial without a value (NaN) does not count in that column. The interval is NaN for one trial; that of a
+    percentage is cut to 0..100, that of a gain or of an image quality is not. It tells how much the drawing of rates,
+    gallery images and (with `mlr.split_trials`) identities moves the mean; trials on one split share their test
+    identities, so there it says nothing about other identities.
     """
     rows = {}
-    for metric, values in per_trial.items():
-        interval = t_interval if metric.endswith(GAIN) else percent_interval
+    for metric, column in per_trial.items():
+        values = column.dropna()
+        interval = percent_interval if is_percentage(metric) else t_interval
         low, high = interval(values) if len(values) > 1 else (np.nan, np.nan)
         rows[metric] = (values.mean(), low, high, len(values))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")

@@ -268,6 +268,24 @@ def test_nan_embeddings_are_refused(noise_people: ReIDDataset) -> None:
         evaluate(Broken(), trials(noise_people, n=1), progress=False)
 
 
+def test_only_the_interval_of_a_percentage_is_cut() -> None:
+    values = [0.0, 1.0]
+    low, high = t_interval(values)
+    summary = summarise(pd.DataFrame(dict.fromkeys(("rank1", "map", "rank1_gain", "ssim", "psnr", "lpips"), values)))
+    assert summary["low"].tolist() == [0, 0, low, low, low, low]
+    assert summarise(pd.DataFrame({"rank5": [99.0, 100.0], "psnr": [99.0, 100.0]}))["high"].tolist() == [100, 99 + high]
+
+
+def test_a_trial_without_a_value_does_not_count() -> None:
+    summary = summarise(
+        pd.DataFrame({"rank1": [10.0, 20, 60], "psnr": [20.0, 21, np.nan], "ssim": [0.5] + 2 * [np.nan]})
+    )
+    assert summary["trials"].tolist() == [3, 2, 1]
+    assert summary.loc["psnr", ["mean", "low", "high"]].tolist() == [20.5, *t_interval([20.0, 21.0])]
+    assert summary.loc["ssim", "mean"] == 0.5
+    assert np.isnan(summary.loc["ssim", "low"])
+
+
 def test_a_gain_is_a_paired_difference() -> None:
     one = pd.DataFrame({"rank1": [10.0, 20.0, 60.0], "map": [5.0, 5.0, 5.0]})
     two = Evaluation(one.assign(rank1=one["rank1"] - [1.0, 2.0, 3.0]), summarise(one))
