@@ -215,11 +215,19 @@ def summarise(per_trial: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "trials"]).rename_axis("metric")
 
 
-def with_gain(scores: Evaluation, reference: Evaluation, metric: str = "rank1") -> Evaluation:  # decision EVAL-9
-    """Add what a method gains over another one on the same trials: ``rank1_gain``, in percentage points.
+def with_gain(  # decision EVAL-9
+    scores: Evaluation, reference: Evaluation, metric: str = "rank1", over: str = ""
+) -> Evaluation:
+    """Add what a method gains over another one on the same trials, in the unit of ``metric``.
 
     Its interval is that of the paired differences, far narrower than the two methods' own: most of what trials differ
     in moves both alike.
+
+    Args:
+        scores, reference: of the method and of the other one, on the same trials.
+        metric: what is compared.
+        over: a word for the other method, so that gains over several stand side by side: "rank1_gain" without it,
+            "rank1_over_control_gain" with "control".
 
     Raises:
         ValueError: another number of trials.
@@ -229,7 +237,8 @@ def with_gain(scores: Evaluation, reference: Evaluation, metric: str = "rank1") 
             f"a gain needs both methods on the same trials, found {len(scores.per_trial)} and "
             f"{len(reference.per_trial)} of them"
         )
-    per_trial = scores.per_trial.assign(**{metric + GAIN: scores.per_trial[metric] - reference.per_trial[metric]})
+    name = metric + (f"_over_{over}" if over else "") + GAIN
+    per_trial = scores.per_trial.assign(**{name: scores.per_trial[metric] - reference.per_trial[metric]})
     return Evaluation(per_trial, summarise(per_trial))
 
 

@@ -296,3 +296,14 @@ def test_a_gain_is_a_paired_difference() -> None:
     assert lost["low"] == -gained["high"]  # not cut at 0
     with pytest.raises(ValueError, match="found 3 and 2 of them"):
         with_gain(two, Evaluation(one[:2], summarise(one[:2])))
+
+
+def test_gains_over_two_methods_stand_side_by_side() -> None:
+    own, plain, control = (
+        Evaluation(one, summarise(one))
+        for one in (pd.DataFrame({"rank1": values}) for values in ([10.0, 20.0], [8.0, 17.0], [11.0, 22.0]))
+    )
+    both = with_gain(with_gain(own, plain), control, over="control")
+    assert both.per_trial["rank1_gain"].tolist() == [2, 3]
+    assert both.per_trial["rank1_over_control_gain"].tolist() == [-1, -2]
+    assert list(both.summary.index) == ["rank1", "rank1_gain", "rank1_over_control_gain"]
