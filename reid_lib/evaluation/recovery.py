@@ -1,7 +1,7 @@
 """Recovered images: re-ID on them, and how near they are to the truth (CAD-Net, Section 4.5; INTACT, Section 4.3)."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -11,6 +11,8 @@ from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.image_quality import LPIPS, per_image
 from reid_lib.evaluation.ranking import Evaluation, Matcher, check_trials, different_queries, indices_of, summarise
+
+QUALITY_TRIALS = 3  # decision EVAL-10
 
 
 class Recoverer(Protocol):
@@ -112,24 +114,33 @@ def recovery_quality(
     return queries.join(pd.concat(parts, ignore_index=True))
 
 
-def with_quality(scores: Evaluation, trials: Sequence[Trial], quality: pd.DataFrame) -> Evaluation:
-    """Add the mean image quality of each trial's recovered queries to its scores.
+def with_quality(  # decision EVAL-10
+    scores: Evaluation,
+    trials: Sequence[Trial],
+    recoverer: Recoverer,
+    lpips: LPIPS | None = None,
+    *,
+    measured: int = QUALITY_TRIALS,
+    **options: Any,
+) -> Evaluation:
+    """Add the mean image quality of the recovered queries of each of the first trials; the others have NaN.
 
     Args:
         scores: of ``trials``.
-        trials: those of ``scores`` and of ``quality``.
-        quality: from `recovery_quality`.
+        trials: those of ``scores``.
+        recoverer: the method.
+        lpips: from `image_quality.load_lpips`; None leaves LPIPS out.
+        measured: on how many of the trials; without two there is no interval.
+        **options: the others of `recovery_quality`.
 
     Raises:
-        ValueError: scores or quality of other trials.
+        ValueError: scores of another number of trials, or what `recovery_quality` refuses.
     """
-    queries = different_queries(trials)
-    if len(scores.per_trial) != len(trials) or not queries.equals(quality[["row", "rate"]]):
-        raise ValueError(
-            f"scores and quality must be of these {len(trials)} trials ({len(queries)} different queries), found "
-            f"scores of {len(scores.per_trial)} trials and the quality of {len(quality)} queries"
-        )
+    if len(scores.per_trial) != len(trials):
+        raise ValueError(f"expected scores of these {len(trials)} trials, found those of {len(scores.per_trial)}")
+    first = trials[:measured]
+    quality = recovery_quality(recoverer, first, lpips, **options)
     images = quality.drop(columns=["row", "rate"])
-    means = pd.DataFrame([images.iloc[indices_of(trial, queries)].mean() for trial in trials])
+    means = pd.DataFrame([images.iloc[indices_of(trial, quality)].mean() for trial in first])
     per_trial = scores.per_trial.join(means)
     return Evaluation(per_trial, summarise(per_trial))

@@ -10,7 +10,8 @@ from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.image_quality import per_image
 from reid_lib.evaluation.ranking import euclidean, evaluate
-from reid_lib.evaluation.recovery import AsItIs, RecoveredMatcher, recovery_quality, with_quality
+from reid_lib.evaluation.recovery import QUALITY_TRIALS, AsItIs, RecoveredMatcher, recovery_quality, with_quality
+from reid_lib.intervals import t_interval
 
 CPU = torch.device("cpu")
 
@@ -103,24 +104,42 @@ def test_trials_without_a_truth_or_of_another_split(people: ReIDDataset) -> None
 
 
 def test_quality_joins_the_scores_trial_by_trial(people: ReIDDataset) -> None:
-    trials = mlr.trials(people, n=3)
-    scores, quality = evaluate(Pixels(), trials, progress=False), recovery_quality(AsItIs(CPU), trials)
-    joined = with_quality(scores, trials, quality)
+    trials, recoverer = mlr.trials(people, n=5), Recoverer()
+    scores = evaluate(Pixels(), trials, progress=False)
+    joined = with_quality(scores, trials, recoverer, measured=2, kernel="area")
     assert joined.per_trial[scores.per_trial.columns].equals(scores.per_trial)
-    known = quality.set_index(["row", "rate"])["psnr"]
-    for index, trial in enumerate(trials):
-        slow = [known[row, rate] for row, rate in zip(trial.query.index, trial.query["rate"], strict=True)]
-        assert joined.per_trial["psnr"][index] == pytest.approx(sum(slow) / len(slow))
-    assert joined.summary.loc["ssim", "mean"] == pytest.approx(joined.per_trial["ssim"].mean())
+    known = recovery_quality(Recoverer(), trials, kernel="area").set_index(["row", "rate"])["psnr"]
+    slow = [
+        [known[row, rate] for row, rate in zip(trial.query.index, trial.query["rate"], strict=True)] for trial in trials
+    ]
+    slow = [sum(values) / len(values) for values in slow]
+    assert joined.per_trial["psnr"][:2].tolist() == pytest.approx(slow[:2])
+    assert joined.per_trial[["ssim", "psnr"]][2:].isna().all(axis=None)
+    assert joined.summary.loc["psnr", ["low", "high"]].tolist() == pytest.approx(t_interval(slow[:2]))
+    assert joined.summary["trials"].tolist() == [5] * len(scores.per_trial.columns) + [2, 2]
+    shown = {(row, rate) for trial in trials[:2] for row, rate in trial.query["rate"].items()}
+    assert sum(map(len, recoverer.given)) == len(shown)  # images of other trials are not recovered
 
 
-def test_quality_of_other_trials_is_refused(people: ReIDDataset) -> None:
+def test_an_interval_of_quality_has_as_many_trials_as_it_needs(people: ReIDDataset) -> None:
+    trials = mlr.trials(people, n=10)
+    joined = with_quality(evaluate(Pixels(), trials, progress=False), trials, AsItIs(CPU))
+    assert joined.summary.loc["ssim", "trials"] == QUALITY_TRIALS >= 2
+    assert joined.summary.loc["ssim", ["low", "high"]].notna().all()
+
+
+def test_quality_of_fewer_trials_than_are_measured(people: ReIDDataset) -> None:
+    trials = mlr.trials(people, n=1)
+    joined = with_quality(evaluate(Pixels(), trials, progress=False), trials, AsItIs(CPU))
+    assert joined.summary.loc["ssim", "trials"] == 1
+    assert np.isnan(joined.summary.loc["ssim", "low"])
+
+
+def test_scores_of_other_trials_get_no_quality(people: ReIDDataset) -> None:
     trials = mlr.trials(people, n=3)
-    scores, quality = evaluate(Pixels(), trials, progress=False), recovery_quality(AsItIs(CPU), trials)
-    with pytest.raises(ValueError, match=r"scores and quality must be of these 2 trials .* found scores of 3 trials"):
-        with_quality(scores, trials[:2], quality)
-    with pytest.raises(ValueError, match="scores and quality must be of these 3 trials"):
-        with_quality(scores, trials, quality.iloc[1:])
+    scores = evaluate(Pixels(), trials, progress=False)
+    with pytest.raises(ValueError, match="expected scores of these 2 trials, found those of 3"):
+        with_quality(scores, trials[:2], AsItIs(CPU))
 
 
 def test_an_image_as_it_is() -> None:
