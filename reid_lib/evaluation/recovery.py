@@ -1,6 +1,7 @@
 """Recovered images: re-ID on them, and how near they are to the truth (CAD-Net, Section 4.5; INTACT, Section 4.3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pandas as pd
@@ -12,7 +13,7 @@ from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.image_quality import LPIPS, per_image
 from reid_lib.evaluation.ranking import Evaluation, Matcher, check_trials, different_queries, indices_of, summarise
 
-QUALITY_TRIALS = 3  # decision EVAL-10
+QUALITY_TRIALS, QUALITY_IMAGES = 5, 120  # decision EVAL-10
 
 
 class Recoverer(Protocol):
@@ -121,9 +122,10 @@ def with_quality(  # decision EVAL-10
     lpips: LPIPS | None = None,
     *,
     measured: int = QUALITY_TRIALS,
+    images: int = QUALITY_IMAGES,
     **options: Any,
 ) -> Evaluation:
-    """Add the mean image quality of the recovered queries of each of the first trials; the others have NaN.
+    """Add the mean image quality of recovered queries of each of the first trials; the others have NaN.
 
     Args:
         scores: of ``trials``.
@@ -131,6 +133,7 @@ def with_quality(  # decision EVAL-10
         recoverer: the method.
         lpips: from `image_quality.load_lpips`; None leaves LPIPS out.
         measured: on how many of the trials; without two there is no interval.
+        images: queries of each, at most, at equal distances; each trial begins with another one.
         **options: the others of `recovery_quality`.
 
     Raises:
@@ -138,9 +141,14 @@ def with_quality(  # decision EVAL-10
     """
     if len(scores.per_trial) != len(trials):
         raise ValueError(f"expected scores of these {len(trials)} trials, found those of {len(scores.per_trial)}")
-    first = trials[:measured]
+    steps = [-(-len(trial.query) // images) for trial in trials[:measured]]
+    starts = [number % step for number, step in enumerate(steps)]
+    first = [
+        replace(trial, query=trial.query.iloc[start::step])
+        for trial, start, step in zip(trials, starts, steps, strict=False)
+    ]
     quality = recovery_quality(recoverer, first, lpips, **options)
-    images = quality.drop(columns=["row", "rate"])
-    means = pd.DataFrame([images.iloc[indices_of(trial, quality)].mean() for trial in first])
+    values = quality.drop(columns=["row", "rate"])
+    means = pd.DataFrame([values.iloc[indices_of(trial, quality)].mean() for trial in first])
     per_trial = scores.per_trial.join(means)
     return Evaluation(per_trial, summarise(per_trial))
