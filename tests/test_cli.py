@@ -382,6 +382,9 @@ def test_readme_rebuilds_the_files_that_are_there(
     assert (folders / "docs" / "results.md").read_text() == "NEW\n"
     assert [(figure, folder.name, name) for figure, folder, name in drawn] == [("a figure", "demo", "headline")]
     assert cli.main(["readme", "--check"]) == 0
+    _stand_in(monkeypatch, "readme", FILES=files, rebuilt=str.upper, headline_figure=lambda: None)  # nothing measured
+    assert cli.main(["readme"]) == 0
+    assert len(drawn) == 1
 
 
 def test_parameters_are_literals_or_text() -> None:

@@ -141,7 +141,9 @@ class Readme:
 
         if not self.check:
             html.build()
-            figures.save(readme.headline_figure(), results.results_root() / "demo", "headline")
+            figure = readme.headline_figure()
+            if figure is not None:
+                figures.save(figure, results.results_root() / "demo", "headline")
         stale = 0
         for path in (project_root() / name for name in readme.FILES):
             if not path.is_file():

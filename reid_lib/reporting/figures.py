@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from reid_lib.files import whole
 
@@ -15,6 +16,7 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 CORRECT, INCORRECT = "#0072B2", "#D55E00"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_ZERO = {"color": "black", "linestyle": "--", "linewidth": 1}
 _STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -181,6 +183,47 @@ def bars(table: pd.DataFrame, ylabel: str = "Rank-1 (%)", title: str = "") -> Fi
     return figure
 
 
+def dots_with_interval(
+    panels: Mapping[str, pd.DataFrame], names: Sequence[str], zero: str, hollow: str, xlabel: str
+) -> Figure:
+    """Dots with their 95 % interval beside a zero line: a panel for each frame, in it a line for each name.
+
+    Args:
+        panels: title -> columns name, series, value, low, high and hollow (bool). A series has its own colour and
+            marker. low and high are NaN where there is no interval.
+        names: in their order, from the top.
+        zero: what stands at zero.
+        hollow: what an open marker means.
+        xlabel: of all panels, which share their axes.
+    """
+    rows = pd.concat(panels.values())
+    series = list(rows["series"].unique())
+    across = min(len(panels), 4)
+    down = -(-len(panels) // across)
+    with mpl.rc_context(_STYLE):
+        size = 1.8 + max(2.3 * across, 4.6), 1.2 + down * (0.6 + 0.28 * len(names) * len(series))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        for axis, (title, own) in zip(axes, panels.items(), strict=False):
+            axis.axvline(0, **_ZERO)
+            for row in own.itertuples():
+                number = series.index(row.series)
+                _dot(axis, row, names.index(row.name) + 0.3 * (number - (len(series) - 1) / 2), _look(number))
+            axis.set_title(title, fontsize=10)
+            axis.tick_params(labelbottom=True)
+        axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+        figure.supxlabel(xlabel, fontsize=10)
+        marks = [Line2D([], [], label=zero, **_ZERO)]
+        if len(series) > 1:
+            marks += [Line2D([], [], label=name, **_look(i) | {"linestyle": "none"}) for i, name in enumerate(series)]
+        if rows["hollow"].any():
+            marks.append(Line2D([], [], label=hollow, color="grey", marker="o", mfc="white", linestyle="none"))
+        figure.legend(handles=marks, loc="outside upper center", ncols=len(marks))  # above: never on a dot
+    return figure
+
+
 def histograms(samples: Mapping[str, np.ndarray], xlabel: str, unit: str, title: str = "") -> Figure:
     """Outlines of how numbers are spread, one line per name; the y axis counts `unit` ("images") in percent."""
     edges = np.histogram_bin_edges(np.concatenate([np.ravel(values) for values in samples.values()]), bins=40)
@@ -299,6 +342,13 @@ def _axis(title: str, xlabel: str, ylabel: str):
 def _look(number: int) -> dict:
     pick = number % len(OKABE_ITO)
     return {"color": OKABE_ITO[pick], "marker": _MARKERS[pick], "linestyle": _LINES[pick], "markersize": 5}
+
+
+def _dot(axis, row, y: float, look: dict) -> None:
+    """One dot of `dots_with_interval`; without an interval it stands alone."""
+    half = np.nan_to_num(np.array([[row.value - row.low], [row.high - row.value]], float)).clip(0)
+    face = "white" if row.hollow else look["color"]
+    axis.errorbar(row.value, y, xerr=half, mfc=face, capsize=3, **look | {"linestyle": "none"})
 
 
 def _percent_axis(axis, label: str) -> None:

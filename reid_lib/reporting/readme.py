@@ -6,15 +6,15 @@ A table stands between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reid_lib.reporting import figures, results, tables
+from reid_lib.reporting import headline, results, tables
 
 FILES = ("README.md", "docs/results.md")  # where such tables may stand
+PICTURE = "results/demo/headline.png"  # from README.md
 NOTHING = "No results are committed yet.\n"
 
 _GAINS = ("VPFA", "VPFA, released form", "mean shift", "ridge")
 _OWN = "MLR {2,3,4}"  # the protocol of a row on synth that names no setting
-_HEADLINE = {"HR->HR": "HR->HR", _OWN: _OWN, "": _OWN, "r = 8": "r = 8", "unseen r=8": "r = 8"}  # setting -> column
-_RATES = {"HR->HR": 1, "r = 2": 2, "r = 3": 3, "r = 4": 4, "r = 8": 8}
+_SETTINGS = {"HR->HR": "HR->HR", _OWN: _OWN, "": _OWN, "r = 8": "r = 8", "unseen r=8": "r = 8"}  # setting -> column
 # name -> its rows: (paper, artefact, method); a later entry adds the settings that an earlier one has not measured
 _METHODS = {
     "HR only": [("baselines", "Baselines", "HR only")],
@@ -46,32 +46,26 @@ def rebuilt(text: str) -> str:
     return text
 
 
-def headline_figure() -> Figure:
-    """Rank-1 against r on synth, for the methods of the headline table that were measured at three rates or more.
-
-    Raises ResultsError when there is none.
-    """
-    curves = {}
-    for name, cells in _measured().items():
-        own = pd.DataFrame({_RATES[s]: row for s, row in cells.items() if s in _RATES}).T
-        if len(own) >= 3:
-            curves[name] = own[["value", "low", "high"]].astype(float).sort_index()
-    if not curves:
-        raise results.ResultsError("No method was measured at three rates on synth under profile demo.")
-    return figures.curve_with_interval(curves, title="Synthetic pedestrians, profile demo")
+def headline_figure() -> Figure | None:
+    """The figure of the headline, `PICTURE`; None when no method was measured on one field."""
+    return headline.figure(_on_one_field())
 
 
 # --- tables --------------------------------------------------------------------------------------
 
 
-def _headline_table() -> str:
+def _headline() -> str:
+    return headline.text(_on_one_field(), PICTURE) or NOTHING
+
+
+def _rank1_by_setting() -> str:
     """Methods and baselines on synth: Rank-1 at HR, under the papers' protocol, and at a rate unseen in training."""
-    columns, lines = dict.fromkeys(_HEADLINE.values()), []
+    columns, lines = dict.fromkeys(_SETTINGS.values()), []
     for name, cells in _measured().items():
         line = {"Method": name, "Trainings": str(next(iter(cells.values())).seeds)}
         for setting, row in cells.items():
-            if setting in _HEADLINE:
-                line.setdefault(_HEADLINE[setting], _shown(row))
+            if setting in _SETTINGS:
+                line.setdefault(_SETTINGS[setting], _shown(row))
         lines.append(line)
     frame = pd.DataFrame(lines)
     return _markdown(frame[[name for name in ("Method", "Trainings", *columns) if name in frame]])
@@ -81,7 +75,7 @@ def _gains_table() -> str:
     """What each map behind a frozen model adds to its Rank-1 under the data set's own protocol."""
     lines = []
     for _, own in _rows(artefact="Forms and yardsticks").groupby("folder_dataset"):
-        setting = next(s for s in ("genuine LR", "MLR {2,3,4}") if s in set(own["setting"]))
+        setting = tables.protocol(own)
         own = results.merge_seeds(own[own["setting"] == setting]).set_index(["method", "metric"])
         shown = {key: tables.with_interval(row.value, row.low, row.high, key[1]) for key, row in own.iterrows()}
         panned = (method for method, metric in shown if metric == "rank1_gain" and method.endswith(" + VPFA"))
@@ -121,7 +115,9 @@ def _results_table() -> str:
 
 
 TABLES = {
-    "headline": _headline_table,
+    "headline": _headline,
+    "field": lambda: _markdown(headline.table(_on_one_field())),
+    "rank1": _rank1_by_setting,
     "results": _results_table,
     "gains": _gains_table,
     "cadnet": lambda: _rank1_table("cadnet", "Table 1"),
@@ -140,8 +136,12 @@ def _rows(**wanted: str) -> pd.DataFrame:
     return rows
 
 
+def _on_one_field() -> pd.DataFrame:
+    return headline.measured(_rows(artefact=tables.ONE_FIELD))
+
+
 def _measured() -> dict[str, dict[str, pd.Series]]:
-    """The Rank-1 rows on synth of each method of the headline: {method: {setting: row}}, seeds merged.
+    """The Rank-1 rows on synth of each of _METHODS: {method: {setting: row}}, seeds merged.
 
     All rows of a method have the same number of trainings behind them: that of its first entry in _METHODS.
     """

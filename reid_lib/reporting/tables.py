@@ -7,7 +7,7 @@ compared.
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -31,6 +31,7 @@ _USUAL = ("MLR-CUHK03", "MLR-Market-1501", "Market-1501", "CAVIAR")
 METRICS = {
     "rank1": "Rank-1",
     "rank1_gain": "Rank-1 gain",
+    "rank1_over_control_gain": "Rank-1 gain over control",
     "rank5": "Rank-5",
     "rank10": "Rank-10",
     "rank20": "Rank-20",
@@ -40,6 +41,10 @@ METRICS = {
     "lpips": "LPIPS",
     "lpips_squeeze": "LPIPS (SqueezeNet)",
 }
+ONE_FIELD = "One field"  # the artefact of methods trained alike: same network, start, images and schedule
+PROTOCOLS = ("genuine LR", "MLR {2,3,4}")  # a data set's own protocol is the first that was measured on it
+_SETTINGS = ("HR->HR", "HR->HR, same camera", "r = 2", "r = 3", "r = 4", "r = 8", *PROTOCOLS)
+_GAINS = {"rank1_over_control_gain": "gain over control", "rank1_gain": "gain over HR + LR"}
 NOT_AVAILABLE = "not available"  # LPIPS without AlexNet's weights, in a line with other measured numbers
 # "63.6", "40.0 [38.5, 41.5]", "-3.6 lower"
 _NUMERIC = re.compile(r"[+-]?\d[\d.,]*( \[.*\])?( (agrees|higher|lower|no interval))?")
@@ -88,11 +93,7 @@ def compare(artefact: Artefact, measured: pd.DataFrame, against: str = "", note:
     ResultsError for rows of several profiles or data sets, or an unknown `against`.
     """
     rows = measured[(measured.paper == artefact.paper) & (measured.artefact == artefact.name)]
-    for column in ("profile", "dataset"):
-        if rows[column].nunique() > 1:
-            raise results.ResultsError(
-                f"{artefact.title}: one {column} at a time, found {sorted(rows[column].unique())}."
-            )
+    _check_alone(rows, artefact.title)
     dataset = rows.dataset.iloc[0] if len(rows) else ""
     profile = rows.profile.iloc[0] if len(rows) else ""
     known = results.as_roles(results.published())
@@ -158,6 +159,41 @@ def measured_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="setting") if len(table) and (table.setting == "").all() else table
 
 
+def field_table(rows: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """Methods trained on one field, for reading: one line for each method of `columns`, in that order, as text.
+
+    `columns` has what a reader must know of each method ({"LRAR": {"images": "14,400", "steps": "450"}}). Then come the
+    number of trainings, Rank-1 at every setting that was measured, and under the data set's own protocol the paired
+    gains. What was not measured is empty, and so is the gain of a method over itself, which has no row. Rows of other
+    artefacts and methods take no part. Raises ResultsError for rows of several profiles or data sets.
+    """
+    rows = rows[rows.artefact == ONE_FIELD]
+    _check_alone(rows, ONE_FIELD)
+    merged = results.merge_seeds(rows)
+    rank1, own = merged[merged.metric == "rank1"], protocol(merged)
+    settings = [setting for setting in _SETTINGS if setting in set(rank1.setting)]
+    shown = {
+        (row.method, row.setting, row.metric): with_interval(row.value, row.low, row.high, row.metric)
+        for row in merged.itertuples()
+    }
+    lines = []
+    for method, facts in columns.items():
+        line = {"method": method, **facts, "trainings": trainings(rank1[rank1.method == method])}
+        line |= {f"Rank-1, {setting}": shown.get((method, setting, "rank1"), "") for setting in settings}
+        lines.append(line | {title: shown.get((method, own, metric), "") for metric, title in _GAINS.items()})
+    return pd.DataFrame(lines).fillna("")
+
+
+def protocol(rows: pd.DataFrame) -> str:
+    """The setting of a data set's own protocol, "" when it was not measured."""
+    return next((setting for setting in PROTOCOLS if setting in set(rows.setting)), "")
+
+
+def trainings(merged: pd.DataFrame) -> str:
+    """How many trainings stand behind merged rows: "3", "1 to 3" where they differ, "" without rows."""
+    return " to ".join(f"{seeds}" for seeds in sorted({merged.seeds.min(), merged.seeds.max()})) if len(merged) else ""
+
+
 def number(value: float, metric: str = "rank1") -> str:
     """One number as text, "" when absent: percents and PSNR to 0.1, others to three significant digits."""
     if pd.isna(value):
@@ -190,6 +226,12 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 # --- helpers -------------------------------------------------------------------------------------
+
+
+def _check_alone(rows: pd.DataFrame, title: str) -> None:
+    for column in ("profile", "dataset"):
+        if rows[column].nunique() > 1:
+            raise results.ResultsError(f"{title}: one {column} at a time, found {sorted(rows[column].unique())}.")
 
 
 def _choose(artefact: Artefact, published: list[str], dataset: str, against: str) -> str:

@@ -96,6 +96,49 @@ def test_colours_are_distinct():
     assert len(set(figures.OKABE_ITO)) == len(figures.OKABE_ITO) == 7
 
 
+def dots(*cells: tuple, series: str = "small") -> pd.DataFrame:
+    rows = pd.DataFrame(cells, columns=["name", "value", "low", "high", "hollow"])
+    return rows.assign(series=series)
+
+
+DOTS = {
+    "synth": pd.concat([dots(("a", 2.0, 1.0, 3.0, False)), dots(("a", -4.0, -5.0, -3.0, True), series="large")]),
+    **{f"set {i}": dots(("b", 1.0, float("nan"), float("nan"), False)) for i in range(4)},
+}
+
+
+def test_dots_differ_by_more_than_colour():
+    figure = figures.dots_with_interval(DOTS, ["a", "b"], "zero", "one seed", "gain (points)")
+    first = figure.axes[0]
+    zero, solid, hollow = first.lines[0], *(box.lines[0] for box in first.containers)
+    assert zero.get_xdata() == [0, 0]
+    assert (solid.get_xdata(), hollow.get_xdata()) == ([2.0], [-4.0])
+    assert solid.get_marker() != hollow.get_marker()
+    assert solid.get_color() != hollow.get_color()
+    assert (solid.get_mfc(), hollow.get_mfc()) == (solid.get_color(), "white")
+    assert -0.5 < solid.get_ydata()[0] < 0 < hollow.get_ydata()[0] < 0.5
+    assert [axis.get_title() for axis in figure.axes] == list(DOTS)  # no empty panel is left
+    assert len({axis.get_xlim() for axis in figure.axes}) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["zero", "small", "large", "one seed"]
+
+
+def test_dots_keep_legend_and_labels_inside_and_off_the_panels(tmp_path):
+    figure = figures.dots_with_interval(DOTS, ["a", "b"], "zero", "one seed", "gain (points)")
+    image = mpl.image.imread(figures.save(figure, tmp_path, "dots"))
+    assert all((edge == 1).all() for edge in (image[0], image[-1], image[:, 0], image[:, -1]))
+    legend = figure.legends[0].get_window_extent()
+    label = figure.texts[0].get_window_extent()
+    for axis in figure.axes:
+        assert not legend.overlaps(axis.get_tightbbox())
+        assert not label.overlaps(axis.get_tightbbox())
+
+
+def test_dots_of_one_series_need_no_name():
+    alone = {"synth": dots(("a", 2.0, 1.0, 3.0, False))}
+    figure = figures.dots_with_interval(alone, ["a"], "zero", "one seed", "gain (points)")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["zero"]
+
+
 def test_histograms_add_up_to_a_hundred_percent():
     figure = figures.histograms({"a": np.arange(10.0), "b": np.full(5, 3.0)}, "cosine (no unit)", "images")
     assert [round(patch.get_data().values.sum(), 6) for patch in figure.axes[0].patches] == [100, 100]

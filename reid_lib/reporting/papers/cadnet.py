@@ -19,6 +19,9 @@ ARTEFACTS: tuple[Artefact, ...] = (
     PAPER.table("Table 3", "Ablation of the losses"),
     PAPER.figure("Fig. 4", "t-SNE of w = GAP(f) with and without L_adv^DF, by identity and by rate"),
     PAPER.own("figure", "training", "Training", "Loss terms, verdicts and gradients, epoch by epoch"),
+    PAPER.own(
+        "table", "field", "One field", "CAD-Net, E and C alone and HR + LR trained alike: Rank-1 and paired gains"
+    ),
 )
 
 # a method under the paper's own other names: (artefact, method, setting) -> method

@@ -28,6 +28,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
         "Estimated level",
         "Rank-1 with each query's level estimated from its pixels, against the true one and fixed ones",
     ),
+    PAPER.own("table", "field", "One field", "LRAR, IDE + Verif and HR + LR trained alike: Rank-1 and paired gains"),
 )
 
 # a method under the paper's own other names: (artefact, method, setting) -> method

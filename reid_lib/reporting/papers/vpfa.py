@@ -68,6 +68,9 @@ ARTEFACTS: tuple[Artefact, ...] = (
         "Cosine of the direction between rates, cameras, data sets and backbones",
         "22_resolution_directions",
     ),
+    PAPER.own(
+        "table", "field", "One field", "VPFA behind models trained alike, beside HR + LR: Rank-1 and paired gains"
+    ),
 )
 
 # a method under the paper's own other names: (artefact, method, setting) -> method
