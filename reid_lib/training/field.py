@@ -83,7 +83,7 @@ def on_field(
 
 
 def started_from(network: str = "", weights: str = "") -> dict[str, object]:  # decision FIELD-2
-    """Return what a notebook's parameters ``network`` and ``start_weights`` change of the field.
+    """Return what a notebook's parameters ``backbone`` and ``start_weights`` change of the field.
 
     Args:
         network: another backbone, for all methods alike: "osnet_x0_25" with a published file, say; "": the field's.
