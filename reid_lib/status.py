@@ -1,12 +1,72 @@
-"""What a training tells whoever started it: one line in the file that REID_LIB_STATUS names, replaced as it goes on."""
+"""What long work tells: one line of text, replaced as it goes on, of which nothing is left in the end.
+
+People read it in the notebook or terminal where they started it; `reid_lib.jobs` reads it in the file that
+REID_LIB_STATUS names.
+"""
 
 import os
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
+
+from tqdm.std import tqdm
 
 VARIABLE = "REID_LIB_STATUS"
 _EVERY = 1.0  # seconds between two lines within an epoch
+_LINE = "{desc}: {n:.6g} of {total:.6g} {unit}, {remaining} left{postfix}"
+_network: ContextVar[str] = ContextVar("network", default="")
+
+
+class _Cell:
+    """A file of one line, in place of which every write puts another one, in the output of a notebook's cell.
+
+    A widget in its place would be saved as something that no other program can show.
+    """
+
+    def __init__(self) -> None:
+        self._handle = None
+
+    def write(self, text: str) -> None:
+        from IPython.display import display
+
+        line = {"text/plain": text.strip("\r\n ")}
+        if self._handle is not None:
+            self._handle.update(line, raw=True)
+        elif line["text/plain"]:
+            self._handle = display(line, raw=True, display_id=True)
+
+    def flush(self) -> None: ...
+
+
+def bar(iterable: Iterable | None = None, *, what: str, unit: str, hidden: bool = False, **options: Any) -> tqdm:
+    """Return tqdm's progress of ``iterable``, or of ``total`` units: a line of text, which goes when it is done.
+
+    Args:
+        iterable: what is gone through.
+        what: what is being done; the name that `network` has set stands in its place.
+        unit: of what there are ``total``.
+        hidden: whether nothing is shown.
+        **options: those of tqdm.
+    """
+    in_notebook = "ipykernel" in sys.modules and "IPython" in sys.modules
+    file = _Cell() if in_notebook and not os.environ.get(VARIABLE) else sys.stderr
+    silent = hidden or bool(in_notebook and os.environ.get(VARIABLE))  # whoever reads the status file shows it
+    shown = {"desc": _network.get() or what, "unit": unit, "bar_format": _LINE, "leave": False, "disable": silent}
+    return tqdm(iterable, file=file, mininterval=0.3, miniters=0, **shown, **options)
+
+
+@contextmanager
+def network(name: str, number: int, total: int) -> Iterator[None]:
+    """Say what is trained in the lines of progress, "3 of 15 networks, w/o mask", in place of a run's own name."""
+    before = _network.set(f"{number} of {total} networks, {name}")
+    try:
+        yield
+    finally:
+        _network.reset(before)
 
 
 def tell(line: str) -> bool:
@@ -43,7 +103,7 @@ class TrainingStatus:
     """
 
     def __init__(self, name: str, first: int, total: int) -> None:
-        self.name, self.first, self.total = name, first, total
+        self.name, self.first, self.total = _network.get() or name, first, total
         self._began = self._told = time.monotonic()
 
     def epoch(self, number: int) -> None:

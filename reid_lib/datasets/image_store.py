@@ -22,9 +22,9 @@ import numpy as np
 import pooch
 import torch
 from numpy.lib import format as npy
-from tqdm.auto import tqdm
 
 from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.status import bar
 
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 24  # bytes per CRC
@@ -157,7 +157,7 @@ def _write(dataset: ReIDDataset, file: BinaryIO, shape: tuple[int, ...]) -> None
     # Ordinary writes, not a writable memory map: on a full disk the latter kills the process.
     file.write(_header(shape))
     crcs, pending = [], bytearray()
-    for path in tqdm(dataset.table["path"], desc=f"{dataset.name}: decoding once", unit="image"):
+    for path in bar(dataset.table["path"], what=f"{dataset.name}, decoding once", unit="images"):
         image = dataset.read(path)
         if image.shape != shape[1:] or image.dtype != np.uint8:
             raise DatasetError(

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
 
 from reid_lib.seeds import numpy_generator
+from reid_lib.status import bar
 
 COLUMNS = ("path", "pid", "camid")
 
@@ -181,7 +181,7 @@ def check_images(dataset: ReIDDataset, progress: bool = True) -> pd.DataFrame:
             the rest.
     """
     bad = []
-    for path in tqdm(dataset.table["path"], desc=f"{dataset.name}: checking", unit="image", disable=not progress):
+    for path in bar(dataset.table["path"], what=f"{dataset.name}, checking", unit="images", hidden=not progress):
         try:
             dataset.read(path)
         except DatasetError as error:

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
-from tqdm.auto import tqdm
 
 from reid_lib.datasets.image_store import cache_folder, open_store
 from reid_lib.datasets.mlr import Trial
@@ -35,6 +34,7 @@ from reid_lib.evaluation.ranking import (
     score,
 )
 from reid_lib.files import whole
+from reid_lib.status import bar
 
 
 class FrozenModel(Protocol):
@@ -123,13 +123,9 @@ class FeatureBank:  # decision EVAL-8
     def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
         store, parts, device = open_store(self.dataset), [], self.model.device
         batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
-        with tqdm(
-            total=len(rows), desc=f"features, r = {rate}", unit="img", disable=not self.progress, leave=False
-        ) as bar:
-            for batch in batches:
-                images = degrade(store.batch(batch).to(device), torch.full((len(batch),), rate), self.kernel)
-                parts.append(self.model.features(images).float().cpu())
-                bar.update(len(batch))
+        for batch in bar(batches, what=f"features, r = {rate}", unit="batches", hidden=not self.progress):
+            images = degrade(store.batch(batch).to(device), torch.full((len(batch),), rate), self.kernel)
+            parts.append(self.model.features(images).float().cpu())
         features = torch.cat(parts)
         if not features.isfinite().all():
             bad = rows[(~features.isfinite().all(1)).numpy()]

@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
 from reid_lib.intervals import is_percentage, percent_interval, t_interval
+from reid_lib.status import bar
 
 RANKS = (1, 5, 10, 20)
 GAIN = "_gain"  # ends the name of a difference of two methods
@@ -272,9 +273,9 @@ def evaluate(
     queries = different_queries(trials)
     gallery_rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
     total = len(queries) + len(gallery_rows)
-    with tqdm(total=total, desc="embed", unit="img", disable=not progress, leave=False) as bar:
-        query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, bar)
-        gallery = embed_gallery(matcher, store, gallery_rows, batch_size, bar)
+    with bar(what="embedding", unit="images", hidden=not progress, total=total) as counter:
+        query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, counter)
+        gallery = embed_gallery(matcher, store, gallery_rows, batch_size, counter)
 
     def distances(trial: Trial) -> torch.Tensor:
         q = _tensor(indices_of(trial, queries))
@@ -344,27 +345,27 @@ def embed_queries(
     rates: Sequence[int],
     kernel: str = "bicubic",
     batch_size: int = 128,
-    bar: tqdm | None = None,
+    counter: tqdm | None = None,
 ) -> torch.Tensor:
     """Embed images of a store as queries, each down-sampled by its rate; the first axis follows ``rows``."""
     rows, rates, parts = np.asarray(rows), _tensor(rates), []
     for batch, rate in zip(_batches(rows, batch_size), rates.split(batch_size), strict=True):
         images = degrade(store.batch(batch).to(_device(matcher)), rate, kernel)
         parts.append(matcher.embed_query(images, rate.to(_device(matcher))))
-        if bar is not None:
-            bar.update(len(batch))
+        if counter is not None:
+            counter.update(len(batch))
     return torch.cat(parts)
 
 
 def embed_gallery(
-    matcher: Matcher, store: ImageStore, rows: Sequence[int], batch_size: int = 128, bar: tqdm | None = None
+    matcher: Matcher, store: ImageStore, rows: Sequence[int], batch_size: int = 128, counter: tqdm | None = None
 ) -> torch.Tensor:
     """Embed HR images of a store as gallery; the first axis follows ``rows``."""
     parts = []
     for batch in _batches(np.asarray(rows), batch_size):
         parts.append(matcher.embed_gallery(store.batch(batch).to(_device(matcher))))
-        if bar is not None:
-            bar.update(len(batch))
+        if counter is not None:
+            counter.update(len(batch))
     return torch.cat(parts)
 
 

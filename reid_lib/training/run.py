@@ -26,13 +26,13 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
 from reid_lib.devices import precision, processes
 from reid_lib.digest import plain
 from reid_lib.files import locked, whole
 from reid_lib.seeds import torch_generator
-from reid_lib.status import TrainingStatus, tell
+from reid_lib.status import TrainingStatus, bar, tell
 
 Batch = TypeVar("Batch")
 _CHECK_EVERY = 20  # steps between looks at the loss: on CUDA each look makes the host wait for the device
@@ -112,6 +112,7 @@ class Run:
         self._uneven = torch.zeros((), device=device)  # gradients that some processes had and others not
         self._images = 0
         self._status: TrainingStatus | None = None
+        self._bar: tqdm | None = None
         # once the training data are learnt, gradients get so small that a CPU works ten times slower on them
         torch.set_flush_denormal(True)
 
@@ -120,14 +121,13 @@ class Run:
         with self._locked():
             first = self._resume(n)
             self._status = TrainingStatus(self.name, first, n) if self.rank == 0 else None
-            hidden = not self.progress
-            with tqdm(total=n, initial=first, desc="train", unit="epoch", disable=hidden, leave=False) as bar:
+            counted = {"what": self.name, "unit": "epochs", "total": n, "initial": first}
+            with bar(hidden=not self.progress, **counted) as self._bar:
                 for self.epoch in range(first, n):
                     started = self._begin()
                     yield self.epoch
-                    shown = self._end(started)
-                    bar.update()
-                    bar.set_postfix(shown)
+                    self._bar.set_postfix(self._end(started), refresh=False)
+                    self._bar.update(self.epoch + 1 - self._bar.n)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:  # decision RUN-12
@@ -171,13 +171,14 @@ class Run:
         return {name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(speed)}
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
-        """Yield the batches of the epoch with a progress bar; of several processes each gets its own, all as many."""
+        """Yield the batches of the epoch; of several processes each gets its own, all as many."""
         share = batches[self.rank : len(batches) // self.world * self.world : self.world]
-        bar = tqdm(share, desc=f"epoch {self.epoch}", unit="batch", disable=not self.progress, leave=False)
-        for done, batch in enumerate(bar, start=1):
+        for done, batch in enumerate(share, start=1):
             yield batch
             if self._status:
                 self._status.within(done / len(share))
+            if self._bar is not None:
+                self._bar.update(self.epoch + round(done / len(share), 1) - self._bar.n)
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where it is safe and the device computes with it (`devices.precision`); float32 elsewhere."""
