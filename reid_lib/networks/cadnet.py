@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
+from reid_lib.networks.baseline import bn_neck, neck_classifier
 from reid_lib.networks.encoder import Encoder
 from reid_lib.networks.inputs import to_network_range
 from reid_lib.networks.resnet import ResNet
@@ -27,8 +28,7 @@ class CADNet(nn.Module):
         identities: training identities; None leaves C out.
         input_size: (H, W) of the images in pixels.
         features: what C and the matching take: "both" is v = [f, g], or "f" or "g" alone (Table 1).
-        decode: whether there is a G; all features but "f" need it.
-        discriminate_features, discriminate_images: whether there is a D_F, a D_I.
+        decode, discriminate_features, discriminate_images: whether there is a G, a D_F, a D_I.
         discriminator_width: channels of the first layer of both, 64 in the paper's.
         neck: whether a batch normalisation stands between u and C, and what is matched is behind it; not in the paper.
 
@@ -54,8 +54,8 @@ class CADNet(nn.Module):
         self.E, self.G, self.F = encoder, Decoder(encoder) if decode else None, hr_encoder
         height, width = map_size(input_size, encoder.strides[-1])
         dim = encoder.channels[-1] * (2 if features == "both" else 1)
-        self.neck = nn.BatchNorm1d(dim) if neck else None
-        self.C = None if identities is None else nn.Linear(dim, identities)
+        self.neck = bn_neck(dim) if neck else None
+        self.C = None if identities is None else (neck_classifier if neck else nn.Linear)(dim, identities)
         self.D_F = self.D_I = None
         if discriminate_features:
             self.D_F = ResolutionDiscriminator(encoder.channels[-1], (height, width), discriminator_width)

@@ -6,6 +6,7 @@ The resolution of an image is its level k: 1 for the lowest resolution, m for HR
 import torch
 from torch import nn
 
+from reid_lib.networks.baseline import bn_neck, neck_classifier
 from reid_lib.networks.encoder import Encoder
 
 
@@ -45,10 +46,8 @@ class LRARNetwork(nn.Module):  # decision LRAR-1
         sizes = backbone.channels[1:] if masks else ()
         self.masks = nn.ParameterList(nn.Parameter(mask_std * torch.randn(levels, channels)) for channels in sizes)
         self.masked = len(self.masks)
-        self.neck = nn.BatchNorm1d(backbone.dim)  # the "BN neck" of [33], whose training IV takes
-        self.neck.bias.requires_grad_(False)
-        self.classifier = nn.Linear(backbone.dim, identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=1e-3)
+        self.neck = bn_neck(backbone.dim)  # of [33], whose training IV takes
+        self.classifier = neck_classifier(backbone.dim, identities)
         self.verifier = nn.Sequential(nn.Linear(backbone.dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1))
 
     def introduce_masks(self, stages: int, frozen: int = 0) -> None:
