@@ -47,9 +47,14 @@ def test_equal_features_have_no_negative_distance() -> None:
 
 def test_every_query_meets_every_gallery_image() -> None:
     query, gallery = draw(3, 4), draw(2, 4)
-    query[0, 2:] = 0  # zero-padded: there the difference is minus the gallery's own numbers
-    differences, same = feature_differences(query, gallery, torch.tensor([7, 5, 7]), torch.tensor([5, 7]))
-    slow = [[a - b for a, b in zip(z, g, strict=True)] for z in query.tolist() for g in gallery.tolist()]
+    query[0, 2:] = 0  # zero-padded: what it lacks is not compared (Eq. 2)
+    widths = torch.tensor([2, 4, 4])
+    differences, same = feature_differences(query, gallery, widths, torch.tensor([7, 5, 7]), torch.tensor([5, 7]))
+    slow = [
+        [a - b if i < width else 0.0 for i, (a, b) in enumerate(zip(z, g, strict=True))]
+        for z, width in zip(query.tolist(), widths.tolist(), strict=True)
+        for g in gallery.tolist()
+    ]
     assert differences.tolist() == slow
     assert same.tolist() == [False, True, True, False, False, True]
 

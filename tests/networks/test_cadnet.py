@@ -14,6 +14,7 @@ from reid_lib.networks.cadnet import (
     ImageDiscriminator,
     ResolutionDiscriminator,
     UpBlock,
+    map_size,
 )
 from reid_lib.networks.inputs import normalise, to_image_range, to_network_range
 from reid_lib.networks.resnet import ResNet, resnet50
@@ -166,6 +167,9 @@ def test_a_variant_has_only_the_parts_that_it_needs() -> None:
     assert network(discriminate_features=False).D_F is None
     assert network(discriminate_images=False).D_I is None
     assert CADNet(tiny(8), tiny(8), None, SIZE).C is None
+    assert network("f", decode=False).G is None
+    assert network().neck is None
+    assert network(neck=True).neck.num_features == network(neck=True).C.in_features
 
 
 @pytest.mark.parametrize("size", [(64, 24), (60, 32)])
@@ -177,4 +181,4 @@ def test_sizes_that_the_decoder_cannot_reach_are_refused(size: tuple[int, int]) 
         with pytest.raises(ValueError, match=message):
             use(draw(2, 3, *size))
     with pytest.raises(ValueError, match="multiples of 32, found 64x48"):
-        Decoder(ResNet(BasicBlock, (1, 1, 1, 1), 4)).map_size((64, 48))
+        map_size((64, 48), 32)

@@ -30,6 +30,7 @@ def test_profiles_change_sizes_and_epochs_only() -> None:
     paper = BaselineConfig.for_profile("paper")
     assert paper == BaselineConfig()
     sizes = {"network", "width", "p", "pad", "epochs", "warmup", "milestones", "learning_rate", "input_size"}
+    sizes |= {"weights", "steps"}
     for profile in PROFILES:
         config = BaselineConfig.for_profile(profile)
         changed = {f.name for f in fields(config) if getattr(config, f.name) != getattr(paper, f.name)}

@@ -79,7 +79,7 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes_only() -> No
     factors = [learning_rate_factor(paper, epoch) * paper.learning_rate for epoch in (10, 39, 40, 69, 70, 119)]
     assert factors == pytest.approx([3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5, 3.5e-6, 3.5e-6])
     sizes = {"network", "width", "p", "pad", "epochs", "warmup", "milestones", "learning_rate", "input_size"}
-    sizes |= {"weights", "mask_learning_rate"}
+    sizes |= {"weights", "mask_learning_rate", "steps"}
     for profile in PROFILES:
         config = LRARConfig.for_profile(profile)
         assert {f.name for f in fields(config) if getattr(config, f.name) != getattr(paper, f.name)} <= sizes
@@ -269,7 +269,9 @@ def test_the_loss_is_the_weighted_sum_over_queries_and_gallery() -> None:
         verification = 0.0
         for query in (0, 3):  # the first image of each identity
             for gallery in (1, 2, 4, 5):
-                p = torch.sigmoid(network.verify((z[query] - z[gallery])[None]))[0]
+                v = z[query] - z[gallery]
+                v[16 * levels[query] :] = 0  # Eq. 2: the top k of four sub-vectors of 16 numbers
+                p = torch.sigmoid(network.verify(v[None]))[0]
                 verification -= torch.log(p if labels[query] == labels[gallery] else 1 - p) / 8
     assert terms["identity"].item() == pytest.approx(2 * identity.item(), rel=1e-5)
     assert terms["verification"].item() == pytest.approx(0.5 * verification.item(), rel=1e-5)

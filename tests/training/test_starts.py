@@ -45,7 +45,7 @@ def test_a_synthetic_start_is_trained_once_and_disturbs_no_other_draw(
     people: ReIDDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(starts, "synth", lambda seed: people)
-    smoke = {"p": 4, "pad": 2, "epochs": 2, "warmup": 0, "milestones": (1,), "learning_rate": 3.5e-4}
+    smoke = {"p": 4, "pad": 2, "epochs": 2, "warmup": 0, "milestones": (1,), "learning_rate": 3.5e-4, "steps": 3}
     monkeypatch.setattr(starts, "StartConfig", lambda width: StartConfig(width, **smoke))
     monkeypatch.setattr(starts, "cache_folder", lambda: tmp_path)
 

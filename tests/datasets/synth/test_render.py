@@ -86,10 +86,10 @@ def test_members_of_a_look_group_are_alike_at_low_resolution_only():
         across.append(gap(lower(first, 8), lower(stranger, 8)))
     mean = {rate: np.mean(gaps) for rate, gaps in within.items()}
     assert mean[1] > mean[2] > mean[3] > mean[4] > mean[8]
-    assert mean[2] < 0.7 * mean[1]
-    assert mean[4] < 0.25 * mean[1]
-    assert mean[8] < 0.1 * mean[1]
-    assert np.mean(across) > 8 * mean[8]
+    assert mean[2] < 0.8 * mean[1]
+    assert 0.3 * mean[1] < mean[4] < 0.5 * mean[1]  # the larger half of the periods is still there
+    assert mean[8] < 0.2 * mean[1]
+    assert np.mean(across) > 6 * mean[8]
 
 
 def test_sensor_noise_is_as_large_as_asked():
