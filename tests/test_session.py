@@ -14,7 +14,7 @@ from matplotlib import pyplot
 from reid_lib.datasets import mlr
 from reid_lib.evaluation.ranking import evaluate
 from reid_lib.reporting import provenance, results
-from reid_lib.session import Session, profile_variable, source, start
+from reid_lib.session import Session, parameters, profile_variable, source, start
 
 ROW = {"artefact": "Baselines", "method": "tiny", "metric": "rank1", "value": 41.5, "trials": 10}
 
@@ -260,3 +260,101 @@ def test_record_takes_scores_of_another_data_set(run: Session) -> None:
     rows = run.record(scores, paper="vpfa", artefact="Table 11", method="VPFA", seed=0, dataset="synth-thermal")
     assert set(rows["dataset"]) == {"synth-thermal"}
     assert set(run.measured("vpfa", "Table 11")["dataset"]) == {"synth-thermal"}
+
+
+CELL = {
+    "profile": ("demo", str),
+    "seeds": ((0,), tuple),
+    "data_options": ({}, dict),
+    "networks": (True, bool),
+    "trials": (10, int),
+}
+
+
+def _namespace(**changes: object) -> dict[str, object]:
+    """A notebook's globals after its parameters cell, with what papermill has injected below it."""
+    values = {name: value for name, (value, _) in CELL.items()}
+    return {"__annotations__": {name: kind for name, (_, kind) in CELL.items()}, "other": 1, **values, **changes}
+
+
+def test_parameters_are_the_annotated_names_of_the_parameters_cell() -> None:
+    assert parameters(_namespace()) == {name: value for name, (value, _) in CELL.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "taken"),
+    [
+        ("seeds", 3, (3,)),
+        ("seeds", [0, 1], (0, 1)),
+        ("seeds", "[0, 1]", (0, 1)),
+        ("seeds", "(0, 1)", (0, 1)),
+        ("seeds", "4", (4,)),
+        ("seeds", "II", ("II",)),
+        ("networks", "false", False),
+        ("networks", "True", True),
+        ("trials", "3", 3),
+        ("data_options", '{"layout": "flat"}', {"layout": "flat"}),
+        ("profile", "smoke", "smoke"),
+    ],
+)
+def test_a_parameter_is_converted_to_the_type_of_its_cell(name: str, given: object, taken: object) -> None:
+    namespace = _namespace(**{name: given})
+    assert parameters(namespace)[name] == namespace[name] == taken
+    assert type(namespace[name]) is type(taken)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("networks", "no way", "networks must be true or false, found 'no way'"),
+        ("networks", 1, "networks must be true or false, found 1"),
+        ("trials", 2.5, "trials must be a whole number, found 2.5"),
+        ("trials", True, "trials must be a whole number, found True"),
+        ("trials", "ten", "trials must be a whole number, found 'ten'"),
+        ("profile", 3, "profile must be a text, found 3"),
+        ("seeds", None, r"seeds must be one value or several, like \[0, 1\], found None"),
+        ("seeds", {"a": 1}, "seeds must be one value or several"),
+        ("data_options", "flat", "data_options must be names and values, like .*, found 'flat'"),
+    ],
+)
+def test_a_parameter_of_a_wrong_type_is_refused(name: str, given: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parameters(_namespace(**{name: given}))
+
+
+def test_a_notebook_without_its_parameters_cell_is_told_so() -> None:
+    with pytest.raises(ValueError, match="no parameters are set: first run the notebook's cell that begins with"):
+        parameters({"profile": "demo"})
+
+
+def test_methods_on_one_field_have_their_gain_over_control_and_yardstick(run: Session) -> None:
+    class Noisy:
+        device = torch.device("cpu")
+
+        def __init__(self, noise: float) -> None:
+            self.noise = noise
+
+        def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+            return images.float().mean((2, 3))
+
+        def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+            wrong = torch.randn(len(images), 3, generator=torch.Generator().manual_seed(0))
+            return self.embed_gallery(images) + self.noise * wrong
+
+        def distance(self, query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+            return torch.cdist(query, gallery)
+
+    matchers = {"new": Noisy(0.0), "IDE": Noisy(20.0), "HR + LR": Noisy(5.0)}
+    trials = {"MLR {2,3,4}": mlr.trials(run.dataset, n=4)}
+    run.measure_on_field(matchers, trials, paper="lrar", control="IDE", yardstick="HR + LR", seed=0)
+    rows = results.read("smoke", "synth", "lrar").set_index(["method", "metric"])
+    assert set(rows["artefact"]) == {"One field"}
+    rank1 = {m: evaluate(matcher, trials["MLR {2,3,4}"], progress=False) for m, matcher in matchers.items()}
+    for over, reference in (("rank1_gain", "HR + LR"), ("rank1_over_control_gain", "IDE")):
+        found = rows.xs(over, level="metric")
+        assert set(found.index) == set(matchers) - {reference}
+        for method in found.index:
+            difference = rank1[method].per_trial["rank1"] - rank1[reference].per_trial["rank1"]
+            assert found.loc[method, "value"] == pytest.approx(difference.mean(), abs=1e-5)
+            assert found.loc[method, "trials"] == 4
+    assert rows.loc[("new", "rank1"), "seed"] == 0

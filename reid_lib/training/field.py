@@ -16,7 +16,7 @@ RECIPES = ("field", "paper")
 
 
 @dataclass(frozen=True)
-class Field:  # decision FIELD-1
+class Field:  # decision FIELD-1, decision FIELD-4
     """One setting for all methods and baselines; chosen on the plain baseline and a development crowd alone.
 
     Attributes:

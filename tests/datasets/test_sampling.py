@@ -74,3 +74,20 @@ def test_rates_are_drawn_from_those_given() -> None:
     rates = draw_rates(3000, (1, 3, 4), torch_generator(0, "rates"))
     assert set(rates.tolist()) == {1, 3, 4}
     np.testing.assert_allclose(rates.bincount()[[1, 3, 4]] / 3000, 1 / 3, atol=0.04)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 25])
+def test_an_epoch_may_have_a_number_of_steps_of_its_own(steps: int) -> None:
+    pids = np.repeat(np.arange(10), 4)
+    batches = pk_batches(pids, 4, 2, seed=0, epoch=0, steps=steps)
+    assert len(batches) == steps
+    turns = np.bincount(np.concatenate([pids[batch][::2] for batch in batches]), minlength=10)
+    assert turns.max() - turns.min() <= 1  # over more than one pass as well
+    assert all(len(set(pids[batch])) == 4 for batch in batches)
+    whole = pk_batches(pids, 4, 2, seed=0, epoch=0)
+    assert all((a == b).all() for a, b in zip(batches, whole, strict=False))
+
+
+def test_an_epoch_without_a_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps must be at least 1, or None for about all images, found 0"):
+        pk_batches([0, 0, 1, 1], 2, 2, seed=0, epoch=0, steps=0)

@@ -28,7 +28,7 @@ def is_count(value, least: int = 1) -> bool:
 
 
 @dataclass(frozen=True)
-class Calibration:  # decision SYNTH-1, decision SYNTH-2
+class Calibration:  # decision SYNTH-1, decision SYNTH-2, decision SYNTH-4
     """The few numbers that decide how hard the set is; the defaults are calibrated on a plain baseline only.
 
     Attributes:

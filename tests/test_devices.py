@@ -1,0 +1,47 @@
+"""In which precision networks are trained."""
+
+import pytest
+import torch
+
+from reid_lib import devices
+from reid_lib.datasets import load
+from reid_lib.training.run import Run
+from reid_lib.training.training_set import TrainingSet
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("avx512", [False, True])
+def test_a_cpu_takes_bfloat16_where_it_computes_with_it(
+    amx: bool, avx512: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(devices.PRECISION_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    expected = torch.bfloat16 if amx or avx512 else torch.float32
+    assert devices.precision(CPU) == expected
+    with Run(None, {}, 0, {}, CPU, progress=False).autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+def test_cuda_takes_bfloat16() -> None:
+    assert devices.precision(torch.device("cuda")) == torch.bfloat16
+
+
+def test_the_environment_decides_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wanted in ("float32", "bfloat16"):
+        monkeypatch.setenv(devices.PRECISION_VARIABLE, wanted)
+        assert devices.precision(CPU) == getattr(torch, wanted)
+    monkeypatch.setenv(devices.PRECISION_VARIABLE, "half")
+    with pytest.raises(ValueError, match="REID_LIB_PRECISION must be bfloat16 or float32, found 'half'"):
+        devices.precision(CPU)
+
+
+def test_another_precision_is_another_run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = TrainingSet(load("synth", identities=8, size=(64, 32)), device=CPU)
+    folders = set()
+    for wanted in ("float32", "bfloat16", "float32"):
+        monkeypatch.setenv(devices.PRECISION_VARIABLE, wanted)
+        folders.add(data.open_run("reid_lib.training.lrar", {}, {}, 0, tmp_path, progress=False).folder)
+    assert len(folders) == 2
