@@ -11,7 +11,6 @@ run.finish()
 
 import ast
 import html
-import inspect
 import io
 import json
 import os
@@ -33,6 +32,7 @@ from reid_lib.devices import pick_device, precision, usable_cores
 from reid_lib.digest import plain
 from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings, with_gain
 from reid_lib.files import write_text
+from reid_lib.listing import listing
 from reid_lib.reporting import figures, provenance, results
 from reid_lib.training.field import FIELDS
 
@@ -289,10 +289,13 @@ def profile_variable(profile: str) -> Iterator[None]:
 
 
 def source(function: Callable) -> "Markdown":
-    """Return a function's source for display, so that a notebook's text stands beside the code that runs."""
+    """Return a function's source for display, so that a notebook's text stands beside the code that runs.
+
+    Without docstring and argument checks; ValueError for more than 25 lines (`listing.listing`).
+    """
     from IPython.display import Markdown
 
-    return Markdown(f"```python\n{inspect.getsource(function)}```")
+    return Markdown(f"```python\n{listing(function)}```")
 
 
 def parameters(namespace: dict[str, Any]) -> dict[str, Any]:  # decision RUN-14

@@ -252,7 +252,8 @@ def test_the_profile_variable_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch)
 def test_source_shows_the_function_that_runs() -> None:
     shown = source(mlr.split_trials).data
     assert shown.startswith("```python\ndef split_trials(")
-    assert shown.endswith("```")
+    assert '"""' not in shown
+    assert shown.endswith("\n```")
 
 
 def test_record_takes_scores_of_another_data_set(run: Session) -> None:
