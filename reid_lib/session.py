@@ -11,7 +11,6 @@ run.finish()
 
 import ast
 import html
-import inspect
 import io
 import json
 import os
@@ -33,7 +32,9 @@ from reid_lib.devices import pick_device, precision, usable_cores
 from reid_lib.digest import plain
 from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings, with_gain
 from reid_lib.files import write_text
+from reid_lib.listing import listing
 from reid_lib.reporting import figures, provenance, results
+from reid_lib.reporting.alt import alt_text
 from reid_lib.training.field import FIELDS
 
 if TYPE_CHECKING:
@@ -219,12 +220,13 @@ class Session:  # decision HOUSE-8
                     found = {name: with_gain(found[name], scores[reference][name], over=over) for name in found}
             self.record(found, paper=paper, artefact="One field", method=method, seed=seed)
 
-    def figure(self, fig: "Figure", name: str, *, people: bool = False) -> None:  # decision REPORT-1
+    def figure(self, fig: "Figure", name: str, *, alt: str = "", people: bool = False) -> None:  # decision REPORT-1
         """Show a figure and save it as ``<name>.png`` in the folder.
 
         Args:
             fig: a matplotlib figure; it is closed.
             name: file name without suffix, `Artefact.stem` for a paper's figure.
+            alt: what it shows, in words; "": its labels, legend and titles (`alt_text`).
             people: whether it shows images of persons: real ones are shown here but never saved.
         """
         from IPython.display import Image, display
@@ -236,7 +238,7 @@ class Session:  # decision HOUSE-8
         # as PNG bytes: which backend draws it, and whether pyplot made it, does not matter
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", metadata={"Software": None})
-        display(Image(buffer.getvalue(), alt=name.replace("_", " ")))
+        display(Image(buffer.getvalue(), alt=alt or alt_text(fig) or name.replace("_", " ")))
         pyplot.close(fig)  # else the inline backend shows it a second time
 
     def finish(self) -> pd.DataFrame:  # decision RUN-1
@@ -289,10 +291,13 @@ def profile_variable(profile: str) -> Iterator[None]:
 
 
 def source(function: Callable) -> "Markdown":
-    """Return a function's source for display, so that a notebook's text stands beside the code that runs."""
+    """Return a function's source for display, so that a notebook's text stands beside the code that runs.
+
+    Without docstring and argument checks; ValueError for more than 25 lines (`listing.listing`).
+    """
     from IPython.display import Markdown
 
-    return Markdown(f"```python\n{inspect.getsource(function)}```")
+    return Markdown(f"```python\n{listing(function)}```")
 
 
 def parameters(namespace: dict[str, Any]) -> dict[str, Any]:  # decision RUN-14

@@ -79,6 +79,8 @@ def _normalised_outputs(outputs: list, count: int | None, root: Path) -> list:
     for output in copy.deepcopy(outputs):
         if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
             continue  # a progress bar; its state is not in the file
+        if output.output_type == "display_data" and _is_empty(output.data):
+            continue  # what a line of progress leaves when it is done (`status`)
         if output.output_type == "stream":
             output.text = _clean(_without_progress(output.text), root)
             if not output.text.strip():
@@ -93,6 +95,10 @@ def _normalised_outputs(outputs: list, count: int | None, root: Path) -> list:
             output.execution_count = count
         kept.append(output)
     return kept
+
+
+def _is_empty(data: Mapping[str, str]) -> bool:
+    return data.keys() <= {"text/plain"} and not data.get("text/plain", "").strip()
 
 
 def _without_progress(text: str) -> str:

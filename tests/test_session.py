@@ -100,6 +100,20 @@ def test_pictures_of_synthetic_people_are_saved(run: Session) -> None:
 
 
 @pytest.mark.parametrize(
+    ("label", "alt", "said"), [("Rank-1 (%)", "", "Rank-1 (%)"), ("Rank-1 (%)", "a curve", "a curve"), ("", "", "a b")]
+)
+def test_a_figure_has_an_alternative_text(
+    run: Session, monkeypatch: pytest.MonkeyPatch, label: str, alt: str, said: str
+) -> None:
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    fig = _figure()
+    fig.axes[0].set_ylabel(label)
+    run.figure(fig, "a_b", alt=alt)
+    assert [image.alt for image in shown] == [said]
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"profile": "fast"}, r"profile 'fast'.*smoke, demo, paper"),
@@ -252,7 +266,8 @@ def test_the_profile_variable_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch)
 def test_source_shows_the_function_that_runs() -> None:
     shown = source(mlr.split_trials).data
     assert shown.startswith("```python\ndef split_trials(")
-    assert shown.endswith("```")
+    assert '"""' not in shown
+    assert shown.endswith("\n```")
 
 
 def test_record_takes_scores_of_another_data_set(run: Session) -> None:

@@ -71,6 +71,24 @@ def test_outputs_written_back_are_the_same_for_equal_runs(tmp_path: Path) -> Non
     assert str(tmp_path) not in nbformat.writes(result)
 
 
+def test_what_a_finished_line_of_progress_leaves_is_dropped(tmp_path: Path) -> None:
+    outputs = [
+        new_output("display_data", {"text/plain": ""}),
+        new_output("display_data", {"text/plain": " \n"}),
+        new_output("display_data", {}),
+        new_output("stream", name="stdout", text="one\n"),
+        new_output("display_data", {"text/plain": "", "text/html": "<p>kept</p>"}),
+        new_output("display_data", {"text/plain": "kept"}),
+        new_output("execute_result", {"text/plain": ""}, execution_count=1),
+    ]
+    executed = new_notebook(cells=[new_code_cell("work()", execution_count=1, outputs=outputs)])
+    (cell,) = writeback.transplant(new_notebook(cells=[new_code_cell("work()")]), executed, tmp_path).cells
+    assert [output.output_type for output in cell.outputs] == [
+        "stream", "display_data", "display_data", "execute_result"
+    ]  # fmt: skip
+    assert "kept" in cell.outputs[1].data["text/html"]
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from reid_lib.files import whole
 
@@ -139,7 +140,7 @@ def curve_with_interval(
             )
         _percent_axis(axis, ylabel)
         if len(curves) > 1:
-            axis.legend()
+            _legend_above(figure, *axis.get_legend_handles_labels())
     return figure
 
 
@@ -165,7 +166,7 @@ def cmc_curve(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlim(left=0.5)
         _percent_axis(axis, "%)")
-        axis.legend(loc="lower right")
+        _legend_above(figure, *axis.get_legend_handles_labels())
     return figure
 
 
@@ -234,7 +235,7 @@ def histograms(samples: Mapping[str, np.ndarray], xlabel: str, unit: str, title:
             line = {"color": look["color"], "linestyle": look["linestyle"], "baseline": None}
             axis.stairs(100 * counts / max(counts.sum(), 1), edges, label=name, **line)
         axis.set_ylim(bottom=0)
-        axis.legend()
+        _legend_above(figure, *axis.get_legend_handles_labels())
     return figure
 
 
@@ -261,50 +262,47 @@ def features_before_after(panels: Mapping[str, np.ndarray], pids: np.ndarray, lr
     """Points of HR features (filled) and LR ones (open) of some identities, one panel per name, on common axes.
 
     Each panel is (n, 2); `pids` (n,) and `lr` bool (n,) say whose and what the points are. An identity's number stands
-    at the mean of its HR points. Raises FigureError for other shapes.
+    at the mean of its HR points. Raises FigureError for other shapes, or more identities than there are looks.
     """
     pids, lr = np.asarray(pids), np.asarray(lr, bool)
     if any(np.shape(points) != (len(pids), 2) for points in panels.values()) or lr.shape != pids.shape:
         raise FigureError(f"Expected points (n, 2) with n = {len(pids)} identities and resolutions in every panel.")
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
-        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-        for axis, (title, points) in zip(axes, panels.items(), strict=True):
-            for number, pid in enumerate(np.unique(pids)):
-                own, look = pids == pid, _look(number)
-                colour, marker = look["color"], look["marker"]
+        figure, axes = _scatter_panels(panels)
+        for axis, points in zip(axes, panels.values(), strict=True):
+            for pid, (colour, marker) in _looks(pids):
+                own = pids == pid
                 axis.scatter(*points[own & ~lr].T, c=colour, marker=marker, s=30)
                 axis.scatter(*points[own & lr].T, facecolors="none", edgecolors=colour, marker=marker, s=30)
-                axis.annotate(str(pid), points[own & ~lr].mean(0), fontsize=8, ha="center", va="center")
-            axis.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
+                _name_at(axis, pid, points[own & ~lr].mean(0))
+        kinds = {"HR image": "grey", "LR image": "none"}
+        dots = [Line2D([], [], color="grey", marker="o", mfc=face, linestyle="none") for face in kinds.values()]
+        _legend_above(figure, dots, list(kinds))
     return figure
 
 
 def points_by_group(points: np.ndarray, panels: Mapping[str, np.ndarray]) -> Figure:
     """Points of a t-SNE, (n, 2), once for each way of grouping them: a panel per name, with each point's group (n,).
 
-    Up to seven groups have a legend; of more, each has its name at one of its points, the one nearest their mean.
-    Raises FigureError for other shapes.
+    Up to seven groups have a legend below their panel; of more, each has its name at one of its points, the one nearest
+    their mean. Raises FigureError for other shapes, or more groups than there are looks.
     """
     points = np.asarray(points, float)
     if any(points.shape != (len(groups), 2) for groups in panels.values()):
         raise FigureError(f"Expected points (n, 2) and n groups in every panel, found points {points.shape}.")
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
-        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-        for axis, (title, groups) in zip(axes, panels.items(), strict=True):
-            names = np.unique(groups)
-            for number, name in enumerate(names):
+        figure, axes = _scatter_panels(panels)
+        for axis, groups in zip(axes, panels.values(), strict=True):
+            looks = _looks(groups)
+            for name, (colour, marker) in looks:
                 own = points[np.asarray(groups) == name]
-                again = number // len(OKABE_ITO)  # a colour that comes again has another marker
-                look = {"c": OKABE_ITO[number % len(OKABE_ITO)], "marker": _MARKERS[(number + again) % len(_MARKERS)]}
-                axis.scatter(*own.T, s=16, label=str(name), **look)
-                if len(names) > len(OKABE_ITO):
+                axis.scatter(*own.T, s=16, label=str(name), c=colour, marker=marker)
+                if len(looks) > len(OKABE_ITO):
                     middle = own[np.linalg.norm(own - own.mean(0), axis=1).argmin()]  # a group may be in pieces
-                    axis.annotate(str(name), middle, fontsize=8, ha="center", va="center")
-            if len(names) <= len(OKABE_ITO):
-                axis.legend()
-            axis.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
+                    _name_at(axis, name, middle)
+            if len(looks) <= len(OKABE_ITO):
+                below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}  # the axis label
+                axis.legend(**below, ncols=_columns(axis.get_legend_handles_labels()[1], 4.4))
     return figure
 
 
@@ -342,6 +340,42 @@ def _axis(title: str, xlabel: str, ylabel: str):
 def _look(number: int) -> dict:
     pick = number % len(OKABE_ITO)
     return {"color": OKABE_ITO[pick], "marker": _MARKERS[pick], "linestyle": _LINES[pick], "markersize": 5}
+
+
+def _looks(groups: np.ndarray) -> list[tuple[object, tuple[str, str]]]:
+    """Each group's colour and marker: a colour that comes again has another marker, and no two groups look alike."""
+    names, count = np.unique(groups), len(OKABE_ITO)
+    if len(names) > count * len(_MARKERS):
+        raise FigureError(f"Expected at most {count * len(_MARKERS)} groups, found {len(names)}: show fewer of them.")
+    return [
+        (name, (OKABE_ITO[number % count], _MARKERS[(number + number // count) % len(_MARKERS)]))
+        for number, name in enumerate(names)
+    ]
+
+
+def _scatter_panels(panels: Mapping[str, object]):
+    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, title in zip(axes, panels, strict=True):
+        axis.set(title=title, xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
+    return figure, axes
+
+
+def _name_at(axis, name: object, place: np.ndarray) -> None:
+    halo = [withStroke(linewidth=2, foreground="white")]  # it stands on points
+    axis.annotate(str(name), place, fontsize=8, ha="center", va="center", path_effects=halo)
+
+
+def _legend_above(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
+    """A legend of the whole figure, above its axes: never on a line. The figure grows by its further lines."""
+    columns = _columns(labels, figure.get_figwidth() - 0.4)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(labels) // columns) - 1))
+
+
+def _columns(labels: Sequence[str], inches: float) -> int:
+    """How many labels of a legend stand side by side."""
+    return min(len(labels), max(1, int(inches / (0.6 + 0.072 * max(map(len, labels))))))
 
 
 def _dot(axis, row, y: float, look: dict) -> None:

@@ -155,7 +155,8 @@ def _numbers(artefact: Artefact, rows: pd.DataFrame, note: str) -> str:
     published = f"<p class=note>Published on {_e(comparison.against)}. {_e(comparison.note)}</p>"
     return (
         published
-        + _scroll(tables.to_html(tables.wide(comparison)))
+        + _scroll(tables.to_html(tables.measured_lines(comparison)))
+        + tables.published_fold(comparison)
         + (f"<p class=note>{_e(said)}{_trainings(rows)}.</p>" if said else "")
     )
 

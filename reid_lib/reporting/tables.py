@@ -40,14 +40,35 @@ METRICS = {
     "psnr": "PSNR (dB)",
     "lpips": "LPIPS",
     "lpips_squeeze": "LPIPS (SqueezeNet)",
+    "level_accuracy": "level accuracy (%)",
+    "rate_accuracy": "rate accuracy (%)",
+    "silhouette_identity": "silhouette by identity",
+    "silhouette_rate": "silhouette by rate",
+    **{f"cca{number}": f"canonical correlation {number}" for number in (1, 2, 3)},
+    "pearson_mean": "Pearson's r, mean",
+    "pearson_std": "Pearson's r, standard deviation",
+    "percent_above_0.4": "Pearson's r above 0.4 (%)",
+    "distance_before": "distance before",
+    "distance_after": "distance after",
+    "reduction_percent": "reduction (%)",
+    "parameters_million": "parameters (million)",
+    "inference_samples_per_second": "inference (samples per second)",
 }
+_OTHER_RANKS = ("rank5", "rank10", "rank20")  # in the CSV, and not shown beside Rank-1
 ONE_FIELD = "One field"  # the artefact of methods trained alike: same network, start, images and schedule
 PROTOCOLS = ("genuine LR", "MLR {2,3,4}")  # a data set's own protocol is the first that was measured on it
 _SETTINGS = ("HR->HR", "HR->HR, same camera", "r = 2", "r = 3", "r = 4", "r = 8", *PROTOCOLS)
 _GAINS = {"rank1_over_control_gain": "gain over control", "rank1_gain": "gain over HR + LR"}
 NOT_AVAILABLE = "not available"  # LPIPS without AlexNet's weights, in a line with other measured numbers
+_PERCENT = re.compile("percent|accuracy")
+_WITHIN_ONE = re.compile("ssim|lpips|silhouette|cosine|cca|pearson")
 # "63.6", "40.0 [38.5, 41.5]", "-3.6 lower"
-_NUMERIC = re.compile(r"[+-]?\d[\d.,]*( \[.*\])?( (agrees|higher|lower|no interval))?")
+_NUMERIC = re.compile(r"[+-]?\d[\d.,]*(\s\[.*\])?(\s(agrees|higher|lower|no\sinterval))?")
+# A notebook sets all cells to the right. GitHub takes no style, so a number's spaces do not break either.
+NOTEBOOK_STYLE = (
+    "<style>table.rows td, table.rows th { text-align: left; vertical-align: top } "
+    "table.rows td.number { text-align: right; white-space: nowrap }</style>"
+)
 PROFILE_NOTES = {
     "smoke": "Profile smoke: a few steps of a tiny network, to test the code; its numbers mean nothing.",
     "demo": "Profile demo: a small network trained for minutes, not the paper's setting.",
@@ -55,9 +76,9 @@ PROFILE_NOTES = {
 }
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Published against measured rows of one artefact; shows itself in a notebook.
+@dataclass(frozen=True, repr=False)
+class Comparison:  # decision REPORT-13
+    """Published against measured rows of one artefact; shows itself in a notebook, measured rows first.
 
     Attributes:
         artefact: what is compared.
@@ -79,10 +100,24 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         note = f"<p><strong>{html.escape(self.note)}</strong></p>" if self.note else ""
-        return note + to_html(wide(self))
+        own = measured_lines(self)
+        table = to_html(own.map(_unbroken)) if len(own) else "<p>Nothing was measured.</p>"
+        return NOTEBOOK_STYLE + note + table + published_fold(self)
 
     def _repr_markdown_(self) -> str:
-        return (f"**{self.note}**\n\n" if self.note else "") + to_markdown(wide(self))
+        own, printed = measured_lines(self), published_lines(self)
+        parts = [f"**{self.note}**\n" if self.note else ""]
+        parts.append(to_markdown(own) if len(own) else "Nothing was measured.\n")
+        if len(printed):
+            title = html.escape(_published_title(self))
+            parts.append(f"<details><summary>{title}</summary>\n\n{to_markdown(printed)}\n</details>\n")
+        return "\n".join(filter(None, parts))
+
+    def __repr__(self) -> str:
+        own, printed = measured_lines(self), published_lines(self)
+        parts = [self.note, to_plain(own) if len(own) else "Nothing was measured."]
+        parts += [f"{_published_title(self)}:\n{to_plain(printed)}"] if len(printed) else []
+        return "\n\n".join(filter(None, parts))
 
 
 def compare(artefact: Artefact, measured: pd.DataFrame, against: str = "", note: str = "") -> Comparison:
@@ -127,36 +162,47 @@ def order(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["metric", "pairs", "same", "reversed", "undecided"])
 
 
-def wide(comparison: Comparison) -> pd.DataFrame:
-    """For reading: one line per method and setting; per metric published, measured and difference."""
-    frame = comparison.frame
-    printed = set(frame.dropna(subset=["published"]).metric)
-    lines, known = {}, {(row.method, row.setting) for row in frame.dropna(subset=["measured"]).itertuples()}
-    for row in frame.itertuples():
-        name = ", ".join(part for part in (row.method, row.setting) if part)
-        line, metric = lines.setdefault(name, {"method": name}), METRICS.get(row.metric, row.metric)
-        if row.metric in printed:
-            line[f"{metric} published"] = number(row.published, row.metric)
-        measured = with_interval(row.measured, row.low, row.high, row.metric)
-        without = row.metric == "lpips" and (row.method, row.setting) in known
-        line[f"{metric} measured"] = measured or (NOT_AVAILABLE if without else "")
-        if comparison.same_data and row.metric in printed:
-            sign = "" if pd.isna(row.difference) else f"{row.difference:+.1f}"
-            line[f"{metric} difference"] = f"{sign} {row.verdict}".strip() if sign else ""
-    return pd.DataFrame(list(lines.values())).fillna("")
+def measured_lines(comparison: Comparison) -> pd.DataFrame:
+    """What was measured, as text: one line per method and setting, one column per metric.
+
+    Of the ranks there is only Rank-1. On the published images each metric has its difference to the published value.
+    """
+    lines, frame = _Lines(), comparison.frame
+    for row in _shown(frame[frame.measured.notna()]).itertuples():
+        name = METRICS.get(row.metric, row.metric)
+        lines.add(row.method, row.setting, name, with_interval(row.measured, row.low, row.high, row.metric))
+        if not pd.isna(row.difference):
+            lines.add(row.method, row.setting, f"{name} to published", f"{_signed(row)} {row.verdict}")
+    return _ordered(_with_lpips(lines.table(), frame))
+
+
+def published_lines(comparison: Comparison) -> pd.DataFrame:
+    """What the paper printed, as text: one line per method and setting, one column per metric, in its order."""
+    lines = _Lines()
+    for row in comparison.frame.dropna(subset=["published"]).itertuples():
+        lines.add(row.method, row.setting, METRICS.get(row.metric, row.metric), number(row.published, row.metric))
+    return lines.table()
+
+
+def published_fold(comparison: Comparison) -> str:
+    """The published rows in a block of HTML that a reader opens; "" when the paper printed none."""
+    printed = published_lines(comparison)
+    if not len(printed):
+        return ""
+    title = html.escape(_published_title(comparison))
+    return f'<details><summary>{title}</summary><div class="scroll">{to_html(printed)}</div></details>'
 
 
 def measured_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Measured rows alone, for reading: one line per method and setting, one column per metric, as text."""
-    lines = {}
-    for row in results.merge_seeds(rows).itertuples():
-        line = lines.setdefault((row.method, row.setting), {"method": row.method, "setting": row.setting})
-        line[METRICS.get(row.metric, row.metric)] = with_interval(row.value, row.low, row.high, row.metric)
-    for row in rows[(rows.metric == "lpips") & rows.value.isna()].itertuples():
-        if (row.method, row.setting) in lines:
-            lines[row.method, row.setting].setdefault(METRICS["lpips"], NOT_AVAILABLE)
-    table = pd.DataFrame(list(lines.values())).fillna("")
-    return table.drop(columns="setting") if len(table) and (table.setting == "").all() else table
+    """Measured rows alone, for reading: one line per method and setting, one column per metric, as text.
+
+    Of the ranks there is only Rank-1.
+    """
+    lines = _Lines()
+    for row in _shown(results.merge_seeds(rows)).itertuples():
+        text = with_interval(row.value, row.low, row.high, row.metric)
+        lines.add(row.method, row.setting, METRICS.get(row.metric, row.metric), text)
+    return _ordered(_with_lpips(lines.table(), rows))
 
 
 def field_table(rows: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
@@ -200,16 +246,21 @@ def number(value: float, metric: str = "rank1") -> str:
         return ""
     if metric.endswith("_gain"):
         return f"{value:+.1f}"
-    if metric.startswith("rank") or metric in ("map", "psnr"):
+    if metric.startswith("rank") or metric in ("map", "psnr") or _PERCENT.search(metric):
         return f"{value:.1f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def with_interval(value: float, low: float, high: float, metric: str = "rank1") -> str:
-    """ "63.6 [60.0, 67.0]", or the value alone when there is no interval."""
-    if pd.isna(value) or pd.isna(low):
-        return number(value, metric)
-    return f"{number(value, metric)} [{number(low, metric)}, {number(high, metric)}]"
+    """ "63.6 [60.0, 67.0]", or the value alone when there is no interval.
+
+    What is measured within -1 and 1 has three decimals everywhere; a paper prints fewer.
+    """
+    shown = [
+        f"{one:.3f}" if _WITHIN_ONE.match(metric) and not pd.isna(one) else number(one, metric)
+        for one in (value, low, high)
+    ]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]" if shown[0] and shown[1] else shown[0]
 
 
 def to_html(frame: pd.DataFrame) -> str:
@@ -225,7 +276,72 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines) + "\n"
 
 
+def to_plain(frame: pd.DataFrame) -> str:
+    """A table in columns of equal width, numbers to the right, for where there is only text."""
+    cells = [list(map(str, frame.columns)), *([str(cell) for cell in line] for line in frame.itertuples(index=False))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        [
+            cell.rjust(width) if _NUMERIC.fullmatch(cell) else cell.ljust(width)
+            for cell, width in zip(line, widths, strict=True)
+        ]
+        for line in cells
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
 # --- helpers -------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """Cells of a table as they come: a line per method and setting, a column per metric."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], dict[str, str]] = {}
+
+    def add(self, method: str, setting: str, column: str, text: str) -> None:
+        self.known.setdefault((method, setting), {"method": method, "setting": setting})[column] = text
+
+    def table(self) -> pd.DataFrame:
+        """All lines; without settings no column of them."""
+        table = pd.DataFrame(list(self.known.values())).fillna("")
+        return table.drop(columns="setting") if len(table) and (table.setting == "").all() else table
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` without the other ranks where there is Rank-1."""
+    return rows[~rows.metric.isin(_OTHER_RANKS)] if (rows.metric == "rank1").any() else rows
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank-1 and mAP before the other columns."""
+    first = [name for start in (METRICS["rank1"], METRICS["map"]) for name in (start, f"{start} to published")]
+    first = ["method", "setting", *first]
+    return table[sorted(table.columns, key=lambda name: first.index(name) if name in first else len(first))]
+
+
+def _with_lpips(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """`table`, in which LPIPS is not available where image quality was measured without it, if `rows` name it."""
+    quality = [METRICS[metric] for metric in ("ssim", "psnr") if METRICS[metric] in table]
+    if not quality or not (rows.metric == "lpips").any():
+        return table
+    lpips = table.get(METRICS["lpips"], pd.Series("", table.index))
+    without = (lpips == "") & (table[quality] != "").any(axis=1)
+    return table.assign(**{METRICS["lpips"]: lpips.mask(without, NOT_AVAILABLE)})
+
+
+def _published_title(comparison: Comparison) -> str:
+    return "Published rows" + (f" ({comparison.against})" if comparison.against else "")
+
+
+def _signed(row) -> str:
+    text = number(row.difference, row.metric)
+    return text if text.startswith(("-", "+")) else f"+{text}"
+
+
+def _unbroken(text: str) -> str:
+    """A number whose interval stays on its line."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}") if _NUMERIC.fullmatch(text) else text
 
 
 def _check_alone(rows: pd.DataFrame, title: str) -> None:

@@ -44,7 +44,7 @@ def of_notebook(paper: PaperFile, notebook: str, profile: str, dataset: str) -> 
     own = {artefact.name for artefact in paper.ARTEFACTS if artefact.notebook == notebook}
     found = judged([claim for claim in paper.CLAIMS if claim.artefact in own], profile, dataset)
     shown = tables.to_html(found[["artefact", "claim", "verdict", "detail"]])
-    return HTML(f"{shown}<p>{claims.EXPLANATION}</p>")
+    return HTML(f"{tables.NOTEBOOK_STYLE}{shown}<p>{claims.EXPLANATION}</p>")
 
 
 def folders(root: Path | None = None) -> list[tuple[str, str]]:

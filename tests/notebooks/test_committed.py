@@ -91,6 +91,8 @@ def test_outputs_hold_nothing_of_the_machine(notebook: nbformat.NotebookNode) ->
         for output in cell.get("outputs", []):
             assert output.output_type != "error", f"cell {number} holds an error"
             assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+            is_empty = output.output_type == "display_data" and not _text(output).strip()
+            assert not is_empty or "image/png" in output.data, f"cell {number} holds what a line of progress left"
             found = ABSOLUTE.search(_text(output))
             assert found is None, f"cell {number} shows a folder of the machine: {found.group()}"
             assert not re.search(r"\d+%\|", _text(output)), f"cell {number} holds a progress bar"

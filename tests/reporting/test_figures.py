@@ -68,7 +68,7 @@ def test_curves_over_names_stand_at_equal_distances():
 def test_cmc_curve():
     figure = figures.cmc_curve({"plain": np.array([50.0, 75.0, 100.0])})
     assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2, 3]
-    assert "Rank-1 50.0" in figure.axes[0].get_legend().get_texts()[0].get_text()
+    assert "Rank-1 50.0" in figure.legends[0].get_texts()[0].get_text()
     with pytest.raises(FigureError, match="never fall"):
         figures.cmc_curve({"plain": np.array([50.0, 40.0])})
 
@@ -167,6 +167,7 @@ def test_features_before_and_after_stand_on_the_same_axes():
     before, after = figure.axes
     assert before.get_xlim() == after.get_xlim()
     assert [text.get_text() for text in before.texts] == ["7", "9"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["HR image", "LR image"]
     hr, low = before.collections[:2]
     assert (hr.get_offsets() == points[:2]).all()
     assert (low.get_offsets() == points[2:3]).all()
@@ -190,6 +191,62 @@ def test_points_by_group_tell_many_groups_apart_by_name_and_few_by_legend():
     assert many.get_xlim() == few.get_xlim()
     with pytest.raises(FigureError, match=r"found points \(20, 2\)"):
         figures.points_by_group(points, {"by rate": pids[:5]})
+
+
+def looks(axis: mpl.axes.Axes) -> list[tuple]:
+    """Colour and form of each group of points."""
+    return [
+        (tuple(c.get_edgecolors()[0]), tuple(map(tuple, c.get_paths()[0].vertices)))
+        for c in axis.collections
+        if len(c.get_facecolors())
+    ]
+
+
+def test_no_two_groups_of_points_look_alike():
+    groups = np.arange(49).repeat(2)
+    points = np.arange(196.0).reshape(98, 2)
+    both = (
+        figures.points_by_group(points, {"by identity": groups}),
+        figures.features_before_after({"before": points}, groups, np.tile([False, True], 49)),
+    )
+    for figure in both:
+        found = looks(figure.axes[0])
+        assert len(found) == len(set(found)) == 49
+        assert len({colour for colour, _ in found}) == 7
+    many, more = np.arange(50), np.zeros((50, 2))
+    with pytest.raises(FigureError, match="at most 49 groups, found 50"):
+        figures.points_by_group(more, {"by identity": many})
+    with pytest.raises(FigureError, match="at most 49 groups, found 50"):
+        figures.features_before_after({"before": more}, many, many < 0)
+
+
+def legends(figure: mpl.figure.Figure) -> list:
+    return [*figure.legends, *filter(None, (axis.get_legend() for axis in figure.axes))]
+
+
+NAMES = ["HR only", "HR + LR", "one model per rate", "IDE + Verif", "HR + LR + VPFA", "ridge, released form", "x"]
+WITH_LEGEND = {
+    "curves": lambda: figures.curve_with_interval(dict.fromkeys(NAMES, CURVE), title="a title"),
+    "two curves": lambda: figures.curve_with_interval(dict.fromkeys(["gradient_generator " * 3, "b"], CURVE)),
+    "cmc": lambda: figures.cmc_curve(dict.fromkeys(NAMES, np.array([50.0, 75.0]))),
+    "histograms": lambda: figures.histograms(dict.fromkeys(NAMES, np.arange(9.0)), "cosine", "images"),
+    "points": lambda: figures.points_by_group(np.eye(7)[:, :2], {"by name": np.array(NAMES), "r": np.arange(7) % 2}),
+    "features": lambda: figures.features_before_after({"a": np.eye(4)[:, :2]}, np.ones(4), np.arange(4) < 2),
+}
+
+
+@pytest.mark.parametrize("name", WITH_LEGEND)
+def test_legends_stand_beside_the_data_and_inside_the_figure(name, tmp_path):
+    figure = WITH_LEGEND[name]()
+    image = mpl.image.imread(figures.save(figure, tmp_path, "x"))
+    assert all((edge == 1).all() for edge in (image[0], image[-1], image[:, 0], image[:, -1]))
+    assert legends(figure)
+    for legend in legends(figure):
+        for axis in figure.axes:
+            box = legend.get_window_extent()
+            assert not box.overlaps(axis.get_window_extent())
+            assert not box.overlaps(axis.xaxis.get_tightbbox())
+            assert not axis.get_title() or not box.overlaps(axis.title.get_window_extent())
 
 
 def test_strips_share_one_scale():

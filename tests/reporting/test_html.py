@@ -73,6 +73,7 @@ def test_the_page_shows_everything(project):
     for claim in papers.CLAIMS:
         assert claim.text in text
     assert "60.0 [59.0, 61.0]" in text
+    assert "<summary>Published rows (CAVIAR)</summary>" in source
     assert "-3.6 lower" in text  # CAVIAR: 63.6 published
     assert "Measured on synth, published on MLR-CUHK03: other images" in text
     assert "◔ one seed: indicative" in text

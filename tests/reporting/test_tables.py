@@ -49,7 +49,7 @@ def test_other_images_are_never_subtracted():
     assert set(rank1(comparison).verdict) == {"other data", "not measured"}
     assert "Measured on synth, published on MLR-CUHK03: other images" in comparison.note
     assert "Profile demo" in comparison.note
-    assert "difference" not in " ".join(tables.wide(comparison).columns)
+    assert "to published" not in " ".join(tables.measured_lines(comparison).columns)
     assert tables.compare(ARTEFACT, measured("synth-caviar")).against == "CAVIAR"
     assert tables.compare(ARTEFACT, measured("synth"), against="CAVIAR").against == "CAVIAR"
 
@@ -90,15 +90,21 @@ def test_several_seeds_are_merged_other_things_are_not():
 def test_nothing_measured_shows_the_published_numbers():
     comparison = tables.compare(ARTEFACT, measured("synth")[:0])
     assert set(comparison.frame.verdict) == {"not measured"}
-    assert len(tables.wide(comparison)) == 5
+    assert len(tables.measured_lines(comparison)) == 0
+    assert len(tables.published_lines(comparison)) == 5
+    for text in (comparison._repr_html_(), comparison._repr_markdown_(), repr(comparison)):
+        assert "Nothing was measured." in text
+        assert "Published rows (MLR-CUHK03)" in text
 
 
 def test_reading_forms():
     comparison = tables.compare(ARTEFACT, measured("caviar", {"mask + val": 63.0}))
-    line = tables.wide(comparison).set_index("method").loc["mask + val"]
-    assert line["Rank-1 published"] == "63.6"
-    assert line["Rank-1 measured"] == "63.0 [62.0, 64.0]"
-    assert line["Rank-1 difference"] == "-0.6 agrees"
+    assert tables.measured_lines(comparison).to_dict("records") == [
+        {"method": "mask + val", "Rank-1": "63.0 [62.0, 64.0]", "Rank-1 to published": "-0.6 agrees"}
+    ]
+    printed = tables.published_lines(comparison).set_index("method")
+    assert printed.loc["mask + val", "Rank-1"] == "63.6"
+    assert list(printed.columns) == ["Rank-1", "Rank-5", "Rank-10"]
     frame = pd.DataFrame({"a <b>": ["x|y", "<script>"], "n": ["1.5", "-2"]})
     assert "<th>a &lt;b&gt;</th>" in tables.to_html(frame)
     assert "<script>" not in tables.to_html(frame)
@@ -114,6 +120,52 @@ def test_reading_forms():
     assert list(tables.measured_table(measured("synth")).columns) == ["method", "Rank-1"]
 
 
+def test_measured_rows_stand_first_and_published_ones_in_a_fold():
+    rows = measured("synth", PAPER | {"HR + LR": 50.0})
+    more = [rows.assign(metric=metric) for metric in ("rank5", "rank20", "map", "rank1_gain")]
+    comparison = tables.compare(ARTEFACT, pd.concat([rows, *more], ignore_index=True))
+    own = tables.measured_lines(comparison)
+    assert own.method.tolist() == ["IDE + Verif", "w/o mask", "mask + val", "HR + LR"]  # the yardstick is among them
+    assert list(own.columns) == ["method", "Rank-1", "mAP", "Rank-1 gain"]
+    assert list(tables.measured_table(pd.concat([rows, *more])).columns) == ["method", "Rank-1", "mAP", "Rank-1 gain"]
+    shown = comparison._repr_html_()
+    before, fold = shown.split("<details><summary>Published rows (MLR-CUHK03)</summary>")
+    assert "50.0\N{NO-BREAK SPACE}[49.0,\N{NO-BREAK SPACE}51.0]" in before  # an interval on one line
+    assert "<td class=number>50.0" in before
+    assert "w/o val (end-to-end)" not in before
+    assert "w/o val (end-to-end)" in fold
+    assert fold.endswith("</table></div></details>")
+    text = comparison._repr_markdown_()
+    assert "| HR + LR | 50.0 [49.0, 51.0] | 50.0 [49.0, 51.0] | +50.0 [+49.0, +51.0] |" in text
+    assert "<details><summary>Published rows (MLR-CUHK03)</summary>\n\n| method | Rank-1 | Rank-5" in text
+
+
+def test_the_plain_form_is_a_table_too():
+    lines = repr(tables.compare(ARTEFACT, measured("synth", {"mask + val": 70.0, "HR + LR": 5.0}))).splitlines()
+    assert lines[0].startswith("Measured on synth, published on MLR-CUHK03")
+    assert lines[2:6] == [
+        "method      Rank-1",
+        "mask + val  70.0 [69.0, 71.0]",
+        "HR + LR        5.0 [4.0, 6.0]",
+        "",
+    ]
+    assert lines[6:8] == ["Published rows (MLR-CUHK03):", "method                Rank-1  Rank-5  Rank-10"]
+
+
+def test_ranks_are_shown_where_there_is_no_other_metric():
+    rows = measured("synth").assign(metric="rank5")
+    assert list(tables.measured_lines(tables.compare(ARTEFACT, rows)).columns) == ["method", "Rank-5"]
+
+
+def test_an_artefact_of_our_own_has_no_fold():
+    own = artefacts.find("LRAR Length by rate", papers.ARTEFACTS)
+    rows = measured("synth").assign(artefact=own.name, setting="r = 2")
+    comparison = tables.compare(own, rows)
+    assert "<details>" not in comparison._repr_html_() + comparison._repr_markdown_()
+    assert "Published" not in repr(comparison)
+    assert list(tables.measured_lines(comparison).columns) == ["method", "setting", "Rank-1"]
+
+
 @pytest.mark.parametrize(
     ("value", "metric", "text"),
     [
@@ -121,12 +173,20 @@ def test_reading_forms():
         (0.4826, "cca1", "0.483"),
         (4424371.3, "speed", "4,424,371"),
         (None, "map", ""),
+        (94.54, "percent_above_0.4", "94.5"),
         (0.26, "rank1_gain", "+0.3"),
         (-1.0, "rank1_gain", "-1.0"),
     ],
 )
 def test_numbers(value, metric, text):
     assert tables.number(float("nan") if value is None else value, metric) == text
+
+
+def test_measured_numbers_of_a_metric_have_the_same_decimals():
+    assert tables.with_interval(0.39, 0.26, 0.519, "lpips_squeeze") == "0.390 [0.260, 0.519]"
+    assert tables.with_interval(0.5, float("nan"), float("nan"), "cosine") == "0.500"
+    assert tables.with_interval(float("nan"), float("nan"), float("nan"), "ssim") == ""
+    assert tables.with_interval(20, 19.5, 20.5, "psnr") == "20.0 [19.5, 20.5]"
 
 
 def test_published_rows_of_another_network_line_up_by_their_role():
@@ -157,10 +217,11 @@ def test_a_published_number_without_a_data_set_stands_beside_the_measured_one():
     rows = pd.DataFrame({"method": ["VPFA"], "metric": ["inference_samples_per_second"], "value": [1000.0]})
     rows = rows.assign(paper="vpfa", artefact="Section 5.4", dataset="synth", setting="", profile="demo")
     rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
-    (line,) = tables.wide(tables.compare(artefacts.find("VPFA Section 5.4", papers.ARTEFACTS), rows)).to_dict("records")
-    assert line["inference_samples_per_second published"] == "4,424,371"
-    assert line["inference_samples_per_second measured"] == "1,000"
-    assert line["parameters_million published"] == "24.1"
+    comparison = tables.compare(artefacts.find("VPFA Section 5.4", papers.ARTEFACTS), rows)
+    speed = "inference (samples per second)"
+    assert tables.measured_lines(comparison).to_dict("records") == [{"method": "VPFA", speed: "1,000"}]
+    (line,) = tables.published_lines(comparison).to_dict("records")
+    assert (line[speed], line["parameters (million)"]) == ("4,424,371", "24.1")
 
 
 def test_lpips_without_weights_is_not_available():
@@ -175,11 +236,14 @@ def test_lpips_without_weights_is_not_available():
     ).assign(paper="cadnet", artefact="Table 2", dataset="synth", setting=seen, profile="demo")
     rows = results.check_rows(rows.reindex(columns=list(results.COLUMNS)))
     table = tables.measured_table(rows).set_index("method")
-    assert table.LPIPS.to_dict() == {"CycleGAN": "not available", "CAD-Net": "0.2"}
-    assert table["LPIPS (SqueezeNet)"].tolist() == ["0.3", "0.3"]
-    wide = tables.wide(tables.compare(quality, rows)).set_index("method")
-    assert wide.loc[f"CycleGAN, {seen}", ["LPIPS published", "LPIPS measured"]].tolist() == ["0.31", "not available"]
-    assert wide.loc[f"CAD-Net, {seen}", "LPIPS measured"] == "0.2"
-    assert wide.loc[f"SING, {seen}", ["PSNR (dB) measured", "LPIPS measured"]].tolist() == ["", ""]
+    assert table.LPIPS.to_dict() == {"CycleGAN": "not available", "CAD-Net": "0.200"}
+    assert table["LPIPS (SqueezeNet)"].tolist() == ["0.300", "0.300"]
+    comparison = tables.compare(quality, rows)
+    own = tables.measured_lines(comparison).set_index("method")
+    assert own.LPIPS.to_dict() == {"CycleGAN": "not available", "CAD-Net": "0.200"}
+    assert set(own.setting) == {seen}
+    printed = tables.published_lines(comparison).set_index(["method", "setting"])
+    assert printed.loc[("CycleGAN", seen), "LPIPS"] == "0.31"
+    assert ("SING", seen) in printed.index
     alone = tables.measured_table(rows[rows.metric == "lpips"])
     assert alone.method.tolist() == ["CAD-Net"]
