@@ -10,9 +10,9 @@ from reid_lib.reporting.statements import CAVIAR, CUHK, MARKET, Compute, Publish
 PAPER = Paper("lrar", "LRAR", "LRAR (TIP 2023)", "13_lrar")
 
 ARTEFACTS: tuple[Artefact, ...] = (
-    PAPER.left_out("diagram", "Fig. 1", "The idea: an HR representation holds the LR one and more"),
+    PAPER.figure("Fig. 1", "The idea: an HR representation holds the LR one and more, drawn from one person"),
     PAPER.figure("Fig. 2", "Overview of LRAR, drawn from the network itself"),
-    PAPER.left_out("diagram", "Fig. 3", "Zero padding lets images of all resolutions share one classifier"),
+    PAPER.figure("Fig. 3", "Zero padding lets images of all resolutions share one classifier, drawn from one person"),
     PAPER.table("Table I", "Comparison with earlier methods on three data sets"),
     PAPER.table("Table II", "Ablation of masks, varying length and progressive training"),
     PAPER.table("Table III", "Against one retrieval model per resolution"),
