@@ -177,7 +177,7 @@ class Explorer:
             features = embed_gallery(self.matchers[method], self.store, self._rows)
             if features.ndim != 2:
                 raise ValueError(_no_map(method, f"{tuple(features.shape[1:])} for a gallery image"))
-            plane = PCA(2, svd_solver="full").fit(_numbers(features))
+            plane = _plane(features)
             self._galleries[method] = _Gallery(features, plane, plane.transform(_numbers(features)))
         return self._galleries[method]
 
@@ -211,8 +211,14 @@ def _numbers(features: torch.Tensor) -> np.ndarray:
     return features.double().cpu().numpy()
 
 
+def _plane(features: torch.Tensor) -> PCA:
+    """Fit the two main components of features (n, d), d >= 2; the signs are always the same."""
+    with np.errstate(invalid="ignore"):  # a network that sees no difference has shares of 0 / 0
+        return PCA(2, svd_solver="full").fit(_numbers(features))
+
+
 def _axis_names(plane: PCA) -> tuple[str, str]:
-    one, two = 100 * plane.explained_variance_ratio_
+    one, two = np.nan_to_num(100 * plane.explained_variance_ratio_)
     return f"component 1 ({one:.0f} % of the variance)", f"component 2 ({two:.0f} % of the variance)"
 
 
@@ -240,7 +246,7 @@ class DirectionExplorer:
             raise ValueError("expected LR features of one rate or more, found none")
         pids = np.asarray(pids)
         self.shifts = {rate: _numbers(resolution_direction(features, hr, pids)) for rate, features in lr.items()}
-        self.plane = PCA(2, svd_solver="full").fit(_numbers(hr))
+        self.plane = _plane(hr)
         names, number, counts = np.unique(pids, return_inverse=True, return_counts=True)
         weights = 1 / counts[number] / len(names)  # of each image in a mean over identities
         self._end = self.plane.transform(_numbers(hr)).T @ weights
