@@ -39,6 +39,7 @@ matcher = FeatureMatcher(tiny(8).eval(), (64, 32), torch.device("cpu"))
 Explorer({"random weights": matcher}, trial).show()
 """
 CELL = "document.querySelector('.jp-CodeCell')"
+KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 PICTURE = "[...document.querySelectorAll('.jp-OutputArea img')].map(image => image.src).join()"
 HANDLE = "document.querySelector('.reid-lib-controls .noUi-handle')"
 OUTPUT = f"{CELL}.querySelector('.jp-OutputArea').innerText"  # what can be read, without what is hidden
@@ -92,7 +93,7 @@ class Tab:
 
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)
-        _until(lambda: self.js(f"!!{CELL} && !!window.jupyterapp"), "the notebook")
+        _until(lambda: self.js(f"!!{CELL} && {KERNEL} === 'idle'"), "the notebook and its kernel")
 
     def command(self, name: str, **arguments: Any) -> None:
         """Start one of JupyterLab's commands, and do not wait for it."""
