@@ -11,7 +11,6 @@ run.finish()
 
 import ast
 import html
-import io
 import json
 import os
 import time
@@ -236,9 +235,7 @@ class Session:  # decision HOUSE-8
             figures.save(fig, self.folder, name)
             self._files.add(f"{name}.png")
         # as PNG bytes: which backend draws it, and whether pyplot made it, does not matter
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", metadata={"Software": None})
-        display(Image(buffer.getvalue(), alt=alt or alt_text(fig) or name.replace("_", " ")))
+        display(Image(figures.png(fig), alt=alt or alt_text(fig) or name.replace("_", " ")))
         pyplot.close(fig)  # else the inline backend shows it a second time
 
     def finish(self) -> pd.DataFrame:  # decision RUN-1

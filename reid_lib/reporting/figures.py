@@ -1,5 +1,6 @@
 """Figures for the notebooks, in one style: colour-blind safe, and never told apart by colour alone."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     except OSError as error:
         raise FigureError(f"Cannot write {path} ({error.strerror}): make the folder writable.") from error
     return path
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, the same bytes for the same figure, whichever backend a notebook has."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def image_grid(
