@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_lib.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
+from reid_lib.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, to_network_range, to_uint8
 from reid_lib.seeds import torch_generator
 
 
@@ -50,6 +50,30 @@ def test_floats_are_refused():
 def test_other_shapes_are_refused(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match=r"shape \(N, 3, H, W\)"):
         normalise(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_what_was_normalised_comes_back():
+    images = _images()
+    found = to_uint8(normalise(images), (32, 16))
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, images)
+
+
+def test_values_beyond_the_range_of_images_are_cut():
+    x = to_network_range(torch.tensor([-0.2, 0.0, 0.4999, 1.0, 1.3]).view(1, 1, 1, 5).expand(1, 3, 1, 5))
+    before = x.clone()
+    assert to_uint8(x, (1, 5))[0, 0, 0].tolist() == [0, 0, 127, 255, 255]
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (16, 8), (20, 12)])
+def test_images_of_another_size_are_resized_as_pillow_does(size: tuple[int, int]):
+    images = _images()
+    found = to_uint8(normalise(images), size)
+    assert found.shape == (2, 3, *size)
+    for image, result in zip(images.permute(0, 2, 3, 1).numpy(), found.permute(0, 2, 3, 1).numpy(), strict=True):
+        pillow = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+        assert np.abs(np.asarray(pillow, float) - result).max() <= 2
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
