@@ -39,7 +39,8 @@ matcher = FeatureMatcher(tiny(8).eval(), (64, 32), torch.device("cpu"))
 Explorer({"random weights": matcher}, trial).show()
 """
 CELL = "document.querySelector('.jp-CodeCell')"
-KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+CURRENT = "window.jupyterapp?.shell.currentWidget"
+ACTIVATE = "[...window.jupyterapp.shell.widgets('main')].forEach(one => window.jupyterapp.shell.activateById(one.id))"
 PICTURE = "[...document.querySelectorAll('.jp-OutputArea img')].map(image => image.src).join()"
 HANDLE = "document.querySelector('.reid-lib-controls .noUi-handle')"
 OUTPUT = f"{CELL}.querySelector('.jp-OutputArea').innerText"  # what can be read, without what is hidden
@@ -56,7 +57,6 @@ def _until(found: Callable[[], Any], what: str) -> Any:
     while time.monotonic() < end:
         with suppress(OSError):
             if value := found():
-                print(f"{time.monotonic():.1f} {what}", flush=True, file=sys.__stderr__)  # DEBUG
                 return value
         time.sleep(0.2)
     pytest.fail(f"waited {PATIENCE:.0f} s for {what}")
@@ -92,8 +92,12 @@ class Tab:
         return self.call("Runtime.evaluate", **options)["result"].get("value")
 
     def open(self, address: str) -> None:
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)  # commands are for the notebook with the focus
         self.call("Page.navigate", url=address)
-        _until(lambda: self.js(f"!!{CELL} && {KERNEL} === 'idle'"), "the notebook and its kernel")
+        _until(lambda: self.js(f"!!{CELL}"), "the notebook")
+        self.js(ACTIVATE)
+        kernel = f"{CURRENT}?.sessionContext?.session?.kernel?.connectionStatus"
+        _until(lambda: self.js(kernel) == "connected", "its kernel")
 
     def command(self, name: str, **arguments: Any) -> None:
         """Start one of JupyterLab's commands, and do not wait for it."""
@@ -116,7 +120,9 @@ def _end(process: subprocess.Popen) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     cell = nbformat.v4.new_code_cell(NOTEBOOK.strip())
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"name": "python3", "display_name": ""}})
+    # less than this, and JupyterLab asks which kernel to take
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
     (tmp_path / "work").mkdir()
     nbformat.write(notebook, tmp_path / "work" / "one.ipynb")
     return tmp_path
@@ -184,12 +190,12 @@ def test_the_slider_moves_the_picture_and_a_notebook_opened_again_has_it(lab: st
     assert "run the cell in JupyterLab" not in tab.js(OUTPUT)
     tab.command("docmanager:save")
 
-    def saved() -> list:
-        return nbformat.read(folder / "work" / "one.ipynb", as_version=4).cells[0].outputs
+    def saved() -> str:
+        outputs = nbformat.read(folder / "work" / "one.ipynb", as_version=4).cells[0].outputs
+        return outputs[-1].data["image/png"].strip() if outputs else ""
 
-    _until(lambda: len(saved()) == 3, "the saved notebook")
-    assert saved()[-1].data["image/png"].strip() == moved.split(",", 1)[1]  # what was seen last
-    assert base64.b64decode(saved()[-1].data["image/png"]).startswith(b"\x89PNG")
+    assert _until(saved, "the saved notebook") == moved.split(",", 1)[1].strip()  # what was seen last
+    assert base64.b64decode(saved()).startswith(b"\x89PNG")
 
     tab.command("application:close")
     _until(lambda: not tab.js(f"!!{CELL}"), "the notebook to close")
