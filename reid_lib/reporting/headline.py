@@ -56,14 +56,16 @@ def figure(found: pd.DataFrame) -> Figure | None:
 def text(found: pd.DataFrame, picture: str) -> str:
     """README's block: the figure at the path `picture`, a table of methods x data sets, and a line on both.
 
-    The table has the small networks, where there are any; the figure and `table` have all. "" when there is no gain.
+    The table has a published network where a data set was measured with one, as photographs should be, and else the
+    small one; the figure and `table` have all. "" when there is no gain.
     """
     rows = _gains(found)
     if not len(rows):
         return ""
-    small = rows[rows.network == SMALL]
-    cells = (small if len(small) else rows).itertuples()
-    shown = {(row.method, row.dataset): _shown(row) for row in cells}
+    published = set(rows[rows.network != SMALL].dataset)
+    cells = rows[(rows.network == SMALL) != rows.dataset.isin(published)]
+    names = cells.dataset.where(cells.network == SMALL, cells.dataset + ", " + cells.network)
+    shown = {(row.method, name): _shown(row) for row, name in zip(cells.itertuples(), names, strict=True)}
     methods = [method for method in CONTROLS if method in {method for method, _ in shown}]
     datasets = list(dict.fromkeys(dataset for _, dataset in shown))
     lines = [{"Method": m} | {dataset: shown.get((m, dataset), "") for dataset in datasets} for m in methods]

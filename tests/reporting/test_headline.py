@@ -51,13 +51,13 @@ def test_data_sets_are_columns_and_a_missing_one_leaves_its_cell_empty():
         row("LRAR" + OSNET, 5.0, **far),
     ]
     assert block(*rows)[2:6] == [
-        "| Method | synth | CAVIAR |",
+        "| Method | synth | CAVIAR, OSNet x0.25 |",  # a published network first, where there is one
         "| --- | --- | --- |",
-        "| LRAR |  | +1.0 [+0.0, +2.0]◔ |",
+        "| LRAR |  | +5.0 [+4.0, +6.0]◔ |",
         "| HR only + VPFA | +2.0 [+1.0, +3.0]◔ |  |",
     ]
     assert block(*rows, row("LRAR", 2.0, dataset="MLR-VIPeR", setting="HR->HR")) == block(*rows)
-    assert block(row("LRAR" + OSNET, 5.0, **far))[4] == "| LRAR | +5.0 [+4.0, +6.0]◔ |"
+    assert block(*rows[:-1])[4] == "| LRAR |  | +1.0 [+0.0, +2.0]◔ |"
 
 
 def test_the_whole_table_has_networks_yardstick_and_control():
