@@ -20,8 +20,8 @@ from reid_lib.datasets import LOADERS, names
 from reid_lib.datasets.synth.sets import GENERATOR_VERSION
 from reid_lib.digest import code_digest, digest, file_digest, imports, plain, source_digest
 from reid_lib.files import write_text
-from reid_lib.reporting import artefacts, results
-from reid_lib.reporting.papers import ARTEFACTS
+from reid_lib.reporting import artefacts, before, results
+from reid_lib.reporting.papers import ARTEFACTS, CLAIMS
 from reid_lib.session import PROFILE_VARIABLE
 
 # a notebook with this number or a higher one gathers what the others have measured, and runs after them
@@ -59,6 +59,8 @@ def reproduce(
     say: Callable[[str], None] = print,
 ) -> list[str]:
     """Run the notebooks of the project in ``root`` and return the names of those that were run, in the order of ends.
+
+    The end says whether the rows that stood in the results folder before agree with those of now (`reporting.before`).
 
     Args:
         root: the project's folder (it holds ``notebooks``); results go where `reporting.results` says.
@@ -101,14 +103,19 @@ def reproduce(
         else:
             waiting.append((path, title))
     ran, failures = [], []
+    if waiting:
+        before.keep(profile, dataset)
     for group in _groups(waiting, folder, count):
         with closing(jobs.run(batch.tasks(group), count, screen.show)) as ends:
             for end in ends:
                 failure = batch.end(end)
                 failures += [failure] if failure else []
                 ran += [] if failure else [end.task.notebook.stem]
+    for line in before.told(profile, dataset, CLAIMS):
+        screen.say(line)
     if failures:
         raise NotebookFailed(_together(failures, len(chosen)))
+    before.close(profile, dataset)
     return ran
 
 

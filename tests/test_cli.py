@@ -144,6 +144,9 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["list", "--paper", "lrarr"], "paper must be one of cadnet"),
         (["reproduce", "--profile", "quick"], "smoke, demo, paper"),
         (["reproduce", "--set", "epochs"], "NAME=VALUE, found 'epochs'"),
+        (["verify", "--only", "demo/synth"], "--only belongs to --against"),
+        (["verify", "--against", "there", "--only", "before"], "unknown profile 'before'"),
+        (["verify", "--against", "there", "--only", "demo/*"], "'*' cannot name a data set"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -343,12 +346,18 @@ def test_verify_notes_seeds_that_were_measured_differently(
 
 def test_verify_against_another_folder(folders: Path, capsys: pytest.CaptureFixture) -> None:
     row = {"artefact": "Baselines", "method": "HR only", "metric": "rank1", "seed": 0, "trials": 10}
-    run = {"commit": "", "time": "", "parameters": {}}
-    results.write([row | {"value": 50, "low": 49, "high": 51}], "demo", "synth", "baselines", run)
+    row |= {"value": 50, "low": 49, "high": 51}
+    results.write([row], "demo", "synth", "baselines", {"commit": "", "time": "one", "parameters": {}})
     there = folders / "there"
     shutil.copytree(folders / "results", there)
-    assert cli.main(["verify", "--against", str(there)]) == 0
-    assert capsys.readouterr().out.startswith("1 of 1 rows agree (100.0 %, needed: 95 %)")
+    assert cli.main(["verify", "--against", str(there)]) == 1
+    assert capsys.readouterr().out.endswith("Nothing was measured twice.\n")
+    results.write([row], "demo", "synth", "baselines", {"commit": "", "time": "two", "parameters": {}})
+    for only in ([], ["--only", "demo/synth"]):
+        assert cli.main(["verify", "--against", str(there), *only]) == 0
+        assert capsys.readouterr().out.startswith("1 of 1 rows agree (100.0 %, needed: 95 %)")
+    assert cli.main(["verify", "--against", str(there), "--only", "demo/viper"]) == 2
+    assert "demo/viper holds no results" in capsys.readouterr().err
     file = there / "demo" / "synth" / "baselines.csv"
     file.write_text(file.read_text().replace("50,demo,0,10,49,51", "60,demo,0,10,59,61"))
     assert cli.main(["verify", "--against", str(there)]) == 1

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from reid_lib import digest, writeback
 from reid_lib import reproduce as runner
+from reid_lib.reporting import results
 from reid_lib.reporting.artefacts import numbered_notebooks
 
 PARAMETERS = (
@@ -304,3 +305,87 @@ def test_a_damaged_stamp_means_missing(project: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "00_first.stamp.json").write_text('{"digest": ')
     assert runner.states(project, "demo", "synth")[0].state == "missing"
+
+
+# --- the rows of before ---
+
+MEASURE = """
+from reid_lib.reporting import results
+for value, seed in VALUES:
+    row = {"artefact": "ARTEFACT", "method": "m", "metric": "rank1", "seed": seed, "trials": 10}
+    row |= {"value": value, "low": value - 1, "high": value + 1}
+    run = {"commit": "", "time": "TIME", "parameters": {}}
+    results.write([row], profile, dataset, "lrar", run)
+"""
+
+
+def _measuring(project: Path, name: str, time: str, *values: tuple[float, int], then: str = "") -> None:
+    """A notebook that measures a number of its own, with these values and seeds, and then does something else."""
+    source = MEASURE.replace("VALUES", repr(list(values))).replace("ARTEFACT", name).replace("TIME", time)
+    _notebook(project, name, source.strip(), then, _finish(name))
+
+
+def _told(project: Path, **options: object) -> list[str]:
+    """What `reproduce` says that is not about one notebook."""
+    said: list[str] = []
+    runner.reproduce(project, say=said.append, **options)
+    return [line for line in said if not line.startswith("[")]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_ends_with_how_its_rows_agree_with_those_of_before(project: Path, count: int) -> None:
+    """Decision RUN-15; seed 0 is compared with seed 0, and the seeds that were not measured again stay."""
+    _measuring(project, "00_first", "one", (50, 0), (50, 1), (50, 2))
+    _measuring(project, "01_second", "one", (50, 0))
+    assert _told(project, count=count) == []
+    _measuring(project, "00_first", "two", (53, 0))
+    _measuring(project, "01_second", "two", (50.5, 0))
+    first, row, command = _told(project, count=count)
+    assert first == (
+        "Rows that stood here and were measured again: 2; 1 agree within both intervals, 1 do not; "
+        "verdicts that changed: 0"
+    )
+    assert row == "  differs: synth, lrar, 00_first, m, rank1: 53.0 [52.0, 54.0], before 50.0 [49.0, 51.0]"
+    assert command.endswith("before --only demo/synth")
+    rows = results.read("demo", "synth", "lrar")
+    assert rows[rows.artefact == "00_first"].value.tolist() == [53, 50, 50]
+    kept = project / "results/before/demo/synth"
+    assert sorted(path.name for path in kept.iterdir()) == ["lrar.csv", "lrar.run.json"]
+    assert _told(project, count=count) == []  # up to date
+    assert kept.is_dir()
+
+
+def test_what_was_made_before_a_failure_is_compared_and_the_first_rows_stay(project: Path) -> None:
+    for name in ("00_first", "01_second"):
+        _measuring(project, name, "one", (50, 0))
+    runner.reproduce(project, say=lambda line: None)
+    committed = (project / "results/demo/synth/lrar.csv").read_text()
+    _measuring(project, "00_first", "two", (53, 0))
+    _measuring(project, "01_second", "two", (53, 0), then="raise KeyError('lost')")
+    said: list[str] = []
+    with pytest.raises(runner.NotebookFailed):
+        runner.reproduce(project, say=said.append)
+    assert any("measured again: 2; 0 agree" in line for line in said)
+
+    _measuring(project, "01_second", "three", (50, 0))
+    assert "measured again: 2; 1 agree" in _told(project)[0]
+    assert (project / "results/before/demo/synth/lrar.csv").read_text() == committed
+    _measuring(project, "01_second", "four", (50, 0))
+    assert "measured again: 1; 1 agree" in _told(project)[0]  # the last run had ended whole
+
+
+def test_an_interrupted_run_keeps_the_first_rows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _measuring(project, "00_first", "one", (50, 0))
+    _notebook(project, "01_second", _finish("01_second"))
+    runner.reproduce(project, say=lambda line: None)
+    _measuring(project, "00_first", "two", (53, 0))
+
+    def interrupted(*arguments: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.before, "told", interrupted)  # as late as it can be
+        with pytest.raises(KeyboardInterrupt):
+            runner.reproduce(project, say=lambda line: None)
+    assert "measured again: 1; 0 agree" in _told(project)[0]  # nothing was left to run
+    assert _told(project) == []

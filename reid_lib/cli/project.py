@@ -103,10 +103,14 @@ class Verify:
     against: Path | None = None
     """Another results folder: say how far the numbers and verdicts here agree with those there, in place of checking
     what is committed."""
+    only: str = ""
+    """With --against: one profile and data set, for example demo/synth (default: all)."""
 
     def run(self) -> int:
         if self.against is not None:
             return self._compare(self.against)
+        if self.only:
+            raise ValueError("--only belongs to --against: without it all that is committed is checked")
         from reid_lib.reporting.mixed import mixed_provenance
         from reid_lib.reporting.verify import verify
 
@@ -121,7 +125,10 @@ class Verify:
     def _compare(self, there: Path) -> int:
         from reid_lib.reporting import agreement, papers, results
 
-        found = agreement.compare(results.results_root(), there, papers.CLAIMS)
+        if self.only:
+            profile, _, dataset = self.only.partition("/")
+            results.folder(profile, dataset)  # refuses what cannot be one
+        found = agreement.compare(results.results_root(), there, papers.CLAIMS, self.only or agreement.ALL)
         for title, table in found.tables().items():
             print(title)
             _print_table(list(table.columns), table.to_numpy().tolist())

@@ -1,22 +1,27 @@
 """Do I get your numbers? The measured rows and verdicts of one results folder against those of another.
 
 Two numbers agree when the 95 % interval of their difference contains 0: the difference is no larger than the root of
-the sum of squares of the two half widths that face each other (`claims.compare`). Seeds are merged first. Rows without
-an interval on both sides have no such test and do not count, and neither do rows of time.
+the sum of squares of the two half widths that face each other (`claims.compare`). A seed is compared with the same seed
+(decision RUN-16): of each number those seeds count that both sides have, merged on each side. Rows without an interval
+on both sides have no such test and do not count, and neither do rows of time, nor what one run measured and both sides
+hold.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from reid_lib.reporting import claims, results, tables, verdicts
+from reid_lib.reporting import claims, mixed, results, tables, verdicts
 from reid_lib.reporting.claims import Claim
 
+ALL = "*/*"  # profile and data set
 NEEDED = 95.0  # percent of the compared rows that must agree
 PLACE = ["profile", "folder_dataset", "dataset", "paper", "artefact", "method", "setting", "metric"]
+_ROW = [*PLACE, "seed"]
 _TIME = re.compile(r"second|minute|hour|throughput")
 
 
@@ -27,13 +32,15 @@ class Agreement:
     Attributes:
         compared: rows that both have, with an interval on one side at least: PLACE, `here` and `there` as text, agrees.
         without_interval: how many rows both have without one.
-        only_here, only_there: PLACE of rows that only one has.
+        same_run: how many rows both have from one and the same run.
+        only_here, only_there: PLACE of rows that only one has, or that both have with other seeds.
         verdicts: profile, data set, paper, artefact, claim, here, there, changed: one line for each claim whose verdict
             is not the same word.
     """
 
     compared: pd.DataFrame
     without_interval: int
+    same_run: int
     only_here: pd.DataFrame
     only_there: pd.DataFrame
     verdicts: pd.DataFrame
@@ -68,40 +75,75 @@ class Agreement:
     def summary(self) -> str:
         """One paragraph in words."""
         changed = int(self.verdicts.changed.sum())
+        said = "The results agree." if self.agrees else "The results do not agree."
         return (
             f"{int(self.compared.agrees.sum())} of {len(self.compared)} rows agree ({self.percent:.1f} %, needed: "
-            f"{NEEDED:g} %); {self.without_interval} more have no interval and do not count; only here: "
-            f"{len(self.only_here)}, only there: {len(self.only_there)}. Verdicts that changed: {changed}. "
-            + ("The results agree." if self.agrees else "The results do not agree.")
+            f"{NEEDED:g} %); {self.without_interval} more have no interval, {self.same_run} come from the same run on "
+            f"both sides, and do not count; only here: {len(self.only_here)}, only there: {len(self.only_there)}. "
+            f"Verdicts that changed: {changed}. " + (said if len(self.compared) else "Nothing was measured twice.")
         )
 
 
-def compare(here: Path, there: Path, entries: Sequence[Claim]) -> Agreement:
-    """Compare two results folders. Raises ResultsError when one holds no results, or a damaged file."""
-    one, two = _rows(here), _rows(there)
-    both = one.merge(two, on=PLACE, suffixes=("_here", "_there"))
+def compare(here: Path, there: Path, entries: Sequence[Claim], where: str = ALL) -> Agreement:
+    """Compare two results folders, or the part `where` of them ("demo/synth").
+
+    Raises ResultsError when one holds no results there, or a damaged file.
+    """
+    one, two = _rows(here, where), _rows(there, where)
+    pairs = one[_ROW].merge(two[_ROW])
+    same = one[one.run != ""].merge(two, on=[*_ROW, "run", "value", "low", "high"])
+    again = _left_over(pairs, same, _ROW)
+    both = _merged(one.merge(again)).merge(_merged(two.merge(again)), on=PLACE, suffixes=("_here", "_there"))
     return Agreement(
         _compared(both),
         int((both.low_here.isna() & both.low_there.isna()).sum()),
-        _left_over(one, two),
-        _left_over(two, one),
-        _verdicts(here, there, entries),
+        len(_left_over(pairs, again)),
+        _left_over(one, pairs),
+        _left_over(two, pairs),
+        _verdicts(here, there, entries, _folders(one) & _folders(two)),
     )
 
 
-def _rows(root: Path) -> pd.DataFrame:
-    rows = results.read_all(root)
-    rows = rows[rows.profile.isin(verdicts.SHOWN)]
-    if rows.empty:
+def _rows(root: Path, where: str) -> pd.DataFrame:
+    keys = [key for key in results.available(root, where) if key[0] in verdicts.SHOWN]
+    if not keys:
         raise results.ResultsError(
-            f"{root} holds no results of the profiles {' and '.join(verdicts.SHOWN)}: name a folder like `results`, "
-            "with demo/<data set>/<paper>.csv in it."
+            f"{root if where == ALL else root / where} holds no results of the profiles "
+            f"{' and '.join(verdicts.SHOWN)}: name a folder like `results`, with demo/<data set>/<paper>.csv in it."
         )
+    rows = pd.concat([_rows_of(root.joinpath(*key).with_suffix(".csv")) for key in keys], ignore_index=True)
+    return rows[~rows.metric.str.contains(_TIME)]
+
+
+def _rows_of(path: Path) -> pd.DataFrame:
+    """The rows of one file, with `folder_dataset` and, as text, the `run` that measured each ("": not known)."""
+    rows = results.read_csv(path, results.COLUMNS).assign(folder_dataset=path.parent.name)
+    try:
+        runs = mixed.runs_of(rows, json.loads(path.with_suffix(".run.json").read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError):
+        return rows.assign(run="")
+    groups = rows.groupby(["artefact", "dataset", "method", "seed"], sort=False, dropna=False)
+    parts = [part.assign(run=_text(runs.get(*results.groups(part)))) for _, part in groups]
+    return pd.concat(parts) if parts else rows.assign(run="")
+
+
+def _text(run: Mapping | None) -> str:
+    added = ("covers", "csv_sha256", "earlier")  # by `results.write`: they change when another run writes the file
+    return json.dumps({k: v for k, v in run.items() if k not in added}, sort_keys=True) if run else ""
+
+
+def _merged(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each number over its seeds: PLACE, value, low, high."""
     parts = [
-        results.merge_seeds(part.drop(columns="folder_dataset")).assign(folder_dataset=name)
-        for name, part in rows[~rows.metric.str.contains(_TIME)].groupby("folder_dataset", sort=True)
+        results.merge_seeds(part.drop(columns=["folder_dataset", "run"])).assign(folder_dataset=name)
+        for name, part in rows.groupby("folder_dataset", sort=True)
     ]
-    return pd.concat(parts, ignore_index=True)[[*PLACE, "value", "low", "high", "seeds"]]
+    columns = [*PLACE, "value", "low", "high"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _folders(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(zip(rows.profile, rows.folder_dataset, strict=True))
 
 
 def _compared(both: pd.DataFrame) -> pd.DataFrame:
@@ -118,19 +160,20 @@ def _compared(both: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*PLACE, "here", "there", "agrees"]).astype({"agrees": bool})
 
 
-def _left_over(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    marked = rows[PLACE].merge(others[PLACE], on=PLACE, how="left", indicator=True)
+def _left_over(rows: pd.DataFrame, others: pd.DataFrame, names: Sequence[str] = PLACE) -> pd.DataFrame:
+    """The distinct `names` of `rows` that `others` have not."""
+    marked = rows[names].drop_duplicates().merge(others[names].drop_duplicates(), how="left", indicator=True)
     return marked[marked["_merge"] == "left_only"].drop(columns="_merge")
 
 
-def _verdicts(here: Path, there: Path, entries: Sequence[Claim]) -> pd.DataFrame:
-    """Claims that have not the same verdict on both sides, where both sides have rows of the paper.
+def _verdicts(here: Path, there: Path, entries: Sequence[Claim], folders: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """Claims that have not the same verdict on both sides, in `folders`, where both sides have rows of the paper.
 
     A verdict changed when both sides may be compared and differ. Where one side has one seed, only the opposite counts
     (holds and would fail); where one side has not measured it, nothing does.
     """
     lines = []
-    for profile, dataset in sorted(set(verdicts.folders(here)) & set(verdicts.folders(there))):
+    for profile, dataset in sorted(folders):
         one, two = (verdicts.judged(entries, profile, dataset, root) for root in (here, there))
         pairs = one.merge(two, on=["paper", "artefact", "claim", "source"], suffixes=("_here", "_there"))
         for row in pairs[pairs.verdict_here != pairs.verdict_there].itertuples():

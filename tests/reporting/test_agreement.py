@@ -1,27 +1,37 @@
+import shutil
+
 import pytest
 
 from reid_lib.reporting import agreement, papers, results
 
-RUN = {"commit": "0" * 40, "time": "2026-01-02T03:04:05Z", "parameters": {}}
+RUN = {"commit": "0" * 40, "parameters": {}}
 TABLE = {"IDE + Verif": 40.0, "w/o mask": 45.0, "w/o val": 46.0, "w/o val (end-to-end)": 44.0, "mask + val": 60.0}
 
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two results folders; `save(name, values, seeds)` fills one with LRAR's Table II on synth."""
+    """Two results folders; `save(name, values, seeds)` fills one with LRAR's Table II on synth, in a run of its own."""
 
-    def save(name: str, values: dict, seeds: int = 3, metric: str = "rank1", half: float | None = 1.0) -> None:
+    def save(
+        name: str,
+        values: dict,
+        seeds: int | tuple = 3,
+        metric: str = "rank1",
+        half: float | None = 1.0,
+        dataset: str = "synth",
+    ) -> None:
         monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / name))
         interval = lambda v: {} if half is None else {"low": v - half, "high": v + half, "trials": 10}  # noqa: E731
-        for seed in range(seeds):
+        for seed in range(seeds) if isinstance(seeds, int) else seeds:
             rows = [
                 {"artefact": "Table II", "method": m, "metric": metric, "value": v + seed / 10, "seed": seed}
                 | interval(v + seed / 10)
                 for m, v in values.items()
             ]
-            results.write(rows, "demo", "synth", "lrar", RUN, written=results.groups(rows, "synth"))
+            run = RUN | {"time": f"in {name}"}
+            results.write(rows, "demo", dataset, "lrar", run, written=results.groups(rows, dataset))
 
-    save.compare = lambda: agreement.compare(tmp_path / "here", tmp_path / "there", papers.CLAIMS)
+    save.compare = lambda *where: agreement.compare(tmp_path / "here", tmp_path / "there", papers.CLAIMS, *where)
     save.root = tmp_path
     return save
 
@@ -85,6 +95,63 @@ def test_rows_of_one_side_and_rows_without_interval_and_of_time_do_not_count(fol
     assert found.tables()["Rows only here"].to_dict("records") == [
         {"profile": "demo", "data set": "synth", "paper": "lrar", "artefact": "Table II", "rows": 1}
     ]
+
+
+def test_a_seed_is_compared_with_the_same_seed(folders):
+    """Decision RUN-16: one seed that is far off is not hidden by two others, nor by those that only one side has."""
+    folders("there", {"mask + val": 60.0})
+    folders("here", {"mask + val": 60.0}, seeds=1)
+    assert (
+        folders.compare().compared.here.tolist() == folders.compare().compared.there.tolist() == ["60.0 [59.0, 61.0]"]
+    )
+    folders("there", {"mask + val": 57.5}, seeds=(1, 2))
+    assert folders.compare().agrees
+    folders("there", {"mask + val": 57.5}, seeds=1)
+    found = folders.compare()
+    assert (len(found.compared), found.percent) == (1, 0)
+    assert found.compared.there.tolist() == ["57.5 [56.5, 58.5]"]
+
+
+def test_other_seeds_are_no_second_measurement(folders):
+    folders("there", TABLE)
+    folders("here", TABLE, seeds=(3, 4))
+    found = folders.compare()
+    assert (len(found.compared), len(found.only_here), len(found.only_there)) == (0, 5, 5)
+
+
+def test_what_one_run_measured_is_compared_with_itself_only_where_its_numbers_differ(folders, tmp_path):
+    folders("there", TABLE)
+    shutil.copytree(tmp_path / "there", tmp_path / "here")
+    found = folders.compare()
+    assert (len(found.compared), found.same_run, found.agrees) == (0, 5, False)
+    assert "5 come from the same run on both sides" in found.summary()
+    assert found.summary().endswith("Nothing was measured twice.")
+
+    folders("here", {"mask + val": 63.0}, seeds=1)  # the two other seeds are those of there
+    found = folders.compare()
+    assert (len(found.compared), found.same_run) == (1, 4)
+    assert found.compared.here.tolist() == ["63.0 [62.0, 64.0]"]
+
+    file = tmp_path / "here" / "demo" / "synth" / "lrar.csv"
+    file.write_text(file.read_text().replace("w/o mask,,rank1,45,", "w/o mask,,rank1,44.5,"))
+    assert set(folders.compare().compared.method) == {"mask + val", "w/o mask"}
+
+
+def test_a_file_without_a_record_is_compared(folders, tmp_path):
+    for name in ("here", "there"):
+        folders(name, TABLE)
+        (tmp_path / name / "demo" / "synth" / "lrar.run.json").unlink()
+    assert len(folders.compare().compared) == 5
+
+
+def test_one_data_set_can_be_chosen(folders):
+    for name in ("here", "there"):
+        folders(name, TABLE)
+        folders(name, TABLE, dataset="viper")
+    assert len(folders.compare().compared) == 10
+    assert set(folders.compare("demo/viper").compared.folder_dataset) == {"viper"}
+    with pytest.raises(results.ResultsError, match=r"here.demo.cuhk03 holds no results"):
+        folders.compare("demo/cuhk03")
 
 
 def test_nothing_to_compare_is_no_agreement(folders):
