@@ -48,7 +48,7 @@ def baseline() -> list[Measurement]:
     cuda = torch.cuda.is_available()
     profile, size = ("paper", (256, 128)) if cuda else ("demo", (128, 64))
     dataset = load("synth", size=size)
-    config = BaselineConfig.for_profile(profile, epochs=3)
+    config = BaselineConfig.for_profile(profile, epochs=3, weights="none")
     device = torch.device("cuda" if cuda else "cpu")
     open_store(dataset)
     if cuda:
@@ -147,15 +147,15 @@ def _inputs(
 def engine() -> list[Measurement]:
     """What `training.run.Run` adds to a step: notes, guard, gradient norm, progress bars, a checkpoint per epoch.
 
-    An epoch is 40 steps, as of the baseline on synth (37), or 200 on CUDA, as on Market-1501. VPFA's has 157, and its
+    An epoch is 40 steps, as of the field, or 200 on CUDA, as on Market-1501. VPFA's has 157, and its
     run keeps no checkpoints. Its step is the hardest: 32 vectors, and 10.5 million gradients whose norm is taken.
     """
     cuda = torch.cuda.is_available()
     profile, size = ("paper", (256, 128)) if cuda else ("demo", (128, 64))
     device = torch.device("cuda" if cuda else "cpu")
     steps = {
-        "baseline": _baseline_step(BaselineConfig.for_profile(profile), size, device),
-        "LRAR": _lrar_step(lrar.LRARConfig.for_profile(profile), size, device),
+        "baseline": _baseline_step(BaselineConfig.for_profile(profile, weights="none"), size, device),
+        "LRAR": _lrar_step(lrar.LRARConfig.for_profile(profile, weights="none"), size, device),
     }
     what, count = f"{profile} profile: what Run adds to bare steps", 200 if cuda else 40
     results = [_overhead(f"{name}, {what}", step, count) for name, step in steps.items()]
@@ -252,7 +252,7 @@ def _cadnet_work(
         "E": lambda: both(lambda: network.E.stages(batch.inputs)),
         "G": lambda: both(lambda: [network.G(maps)]),
         "F": lambda: both(lambda: [network.F.feature_map(recovered)]),
-        "C": lambda: both(lambda: [network.C(u)]),
+        "C": lambda: both(lambda: [network.classify(u)]),
         "D_F": lambda: discriminator(network.D_F, [f], maps[-1]),
         "D_I": lambda: discriminator(network.D_I, [batch.truths, image], recovered),
     }

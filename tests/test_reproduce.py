@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -253,7 +254,8 @@ def test_a_changed_line_makes_stale_what_reaches_it(package: Path) -> None:
     first = _inputs()
     _add(package / "training" / "lrar.py", "\nchanged = True\n")
     second = _inputs()
-    named = {path.stem for path in numbered_notebooks(ROOT) if "import lrar" in path.read_text(encoding="utf-8")}
+    imported = re.compile(r"from reid_lib\.training import (?:\w+, )*lrar\b|from reid_lib\.training\.lrar import")
+    named = {path.stem for path in numbered_notebooks(ROOT) if imported.search(path.read_text(encoding="utf-8"))}
     assert "13_lrar" in named
     assert "11_cadnet" not in named
     assert _changed(first, second) == named

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from reid_lib.datasets.mlr import MLR_RATES, Trial
+from reid_lib.devices import pick_device, precision
 from reid_lib.digest import NOT_DECISIVE, code_digest, keyed
 from reid_lib.evaluation.features import FeatureBank, evaluate_features
 from reid_lib.evaluation.ranking import Evaluation, summarise
@@ -50,8 +52,9 @@ def fit_to_bank(  # decision VPFA-7
         # not the split's number: another partition of the same images has the same fingerprint
         pids = bank.dataset.part("train", split)["pid"].unique().tolist()
         what = type(panning).__name__, panning.decisive_parameters(), bank.folder.name, pids, tuple(rates), identities
-        code = [code_digest(name, NOT_DECISIVE) for name in (module, __name__)]
-        file = keyed(folder, "vpfa", *what, *code).with_suffix(".safetensors")
+        computed = [code_digest(name, NOT_DECISIVE) for name in (module, __name__)]
+        computed.append(str(precision(torch.device(panning.device or pick_device()))))  # decision FIELD-3
+        file = keyed(folder, "vpfa", *what, *computed).with_suffix(".safetensors")
     if file is None or not _loaded(panning, file):
         _fit(panning, bank, split, rates, identities)
         if file is not None:

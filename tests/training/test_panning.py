@@ -209,6 +209,16 @@ def test_a_fitted_estimator_is_kept(
     assert (again.device, again.progress) == (torch.device("cpu"), False)
 
 
+def test_a_fit_is_of_one_precision(
+    people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Estimator
+) -> None:
+    bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
+    for count, precision in enumerate(("bfloat16", "float32"), 1):
+        monkeypatch.setenv("REID_LIB_PRECISION", precision)
+        fit_to_bank(small(VectorPanning), bank, folder=fits)
+        assert len(list(fits.iterdir())) == count
+
+
 def test_a_damaged_fit_is_made_again(people: ReIDDataset, tmp_path: Path, small: Estimator) -> None:
     bank, fits = _bank(people, tmp_path / "bank"), tmp_path / "fits"
     first = fit_to_bank(small(MeanShift), bank, folder=fits)
