@@ -52,11 +52,17 @@ def bar(iterable: Iterable | None = None, *, what: str, unit: str, hidden: bool 
         hidden: whether nothing is shown.
         **options: those of tqdm.
     """
-    in_notebook = "ipykernel" in sys.modules and "IPython" in sys.modules
+    in_notebook = _in_notebook()
     file = _Cell() if in_notebook and not os.environ.get(VARIABLE) else sys.stderr
     silent = hidden or bool(in_notebook and os.environ.get(VARIABLE))  # whoever reads the status file shows it
     shown = {"desc": _network.get() or what, "unit": unit, "bar_format": _LINE, "leave": False, "disable": silent}
     return tqdm(iterable, file=file, mininterval=0.3, miniters=0, **shown, **options)
+
+
+def _in_notebook() -> bool:
+    """Whether this code runs in a notebook's kernel: loaded modules alone do not tell."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
 
 
 @contextmanager

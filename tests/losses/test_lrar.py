@@ -71,3 +71,25 @@ def test_equation_4() -> None:
 def test_a_sure_and_right_verdict_costs_nothing() -> None:
     assert verification_loss(torch.tensor([80.0, -80.0]).bfloat16(), torch.tensor([True, False])).item() < 1e-6
     assert verification_loss(torch.tensor([200.0]), torch.tensor([False])).item() == pytest.approx(200)
+
+
+def test_the_squared_length_of_a_difference_is_equation_2() -> None:
+    query, gallery, widths = draw(4, 8), draw(3, 8), torch.tensor([2, 4, 6, 8])
+    for row, width in zip(query, widths.tolist(), strict=True):
+        row[width:] = 0
+    differences, _ = feature_differences(query, gallery, widths, torch.zeros(4), torch.zeros(3))
+    slow = [
+        sum((z[i].item() - g[i].item()) ** 2 for i in range(width))
+        for z, width in zip(query, widths.tolist(), strict=True)
+        for g in gallery
+    ]
+    np.testing.assert_allclose(differences.square().sum(1), slow, rtol=1e-5)
+
+
+def test_what_a_query_lacks_gives_the_gallery_no_gradient() -> None:
+    query, gallery = draw(2, 6), draw(2, 6).requires_grad_()
+    query[:, 2:] = 0
+    differences, _ = feature_differences(query, gallery, torch.tensor([2, 2]), torch.zeros(2), torch.zeros(2))
+    differences.square().sum().backward()
+    assert gallery.grad[:, :2].all()
+    assert not gallery.grad[:, 2:].any()

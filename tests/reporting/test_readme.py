@@ -133,7 +133,7 @@ def test_the_headline_is_what_methods_gain_on_one_field():
     save_one_field("synth", "synth", "MLR {2,3,4}")
     picture, _, head, _, first, *_ = lines("headline")
     assert picture == "![Gains over HR + LR on synth, CAVIAR](results/demo/headline.png)"
-    assert head == "| Method | synth | CAVIAR |"
+    assert head == "| Method | synth | CAVIAR, OSNet x0.25 |"
     assert first == "| CAD-Net | +20.0 [+19.0, +21.0]◔ | +20.0 [+19.0, +21.0]◔ |"
     assert len(lines("field")) == 2 + 4 + 8
     assert [axis.get_title() for axis in readme.headline_figure().axes] == ["synth", "CAVIAR"]

@@ -137,8 +137,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for process in both:
             process.kill()
     assert [process.returncode for process in both] == [0, 0], "\n".join(errors)
-    assert "train:" in errors[0]  # the main process alone shows progress
-    assert "train:" not in errors[1]
+    assert "epochs" in errors[0]  # the main process alone shows progress
+    assert "epochs" not in errors[1]
     return folder
 
 
