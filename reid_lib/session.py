@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 from reid_lib import datasets
 from reid_lib.datasets import names
@@ -37,7 +40,7 @@ from reid_lib.reporting.alt import alt_text
 from reid_lib.training.field import FIELDS
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import HTML
     from matplotlib.figure import Figure
 
 PROFILE_VARIABLE = "REID_LIB_PROFILE"
@@ -234,8 +237,10 @@ class Session:  # decision HOUSE-8
         if self.synthetic or not people:
             figures.save(fig, self.folder, name)
             self._files.add(f"{name}.png")
-        # as PNG bytes: which backend draws it, and whether pyplot made it, does not matter
-        display(Image(figures.png(fig), alt=alt or alt_text(fig) or name.replace("_", " ")))
+        # as bytes: which backend draws it, and whether pyplot made it, does not matter
+        drawn = Image(figures.jpeg(fig), format="jpeg") if people else Image(figures.png(fig))
+        drawn.alt = alt or alt_text(fig) or name.replace("_", " ")
+        display(drawn)
         pyplot.close(fig)  # else the inline backend shows it a second time
 
     def finish(self) -> pd.DataFrame:  # decision RUN-1
@@ -287,14 +292,16 @@ def profile_variable(profile: str) -> Iterator[None]:
             os.environ[PROFILE_VARIABLE] = before
 
 
-def source(function: Callable) -> "Markdown":
+def source(function: Callable) -> "HTML":
     """Return a function's source for display, so that a notebook's text stands beside the code that runs.
 
     Without docstring and argument checks; ValueError for more than 25 lines (`listing.listing`).
     """
-    from IPython.display import Markdown
+    from IPython.display import HTML
 
-    return Markdown(f"```python\n{listing(function)}```")
+    # HTML with its own style: a page made of a notebook shows Markdown's code in a font that is not monospaced
+    style = HtmlFormatter(noclasses=True, nobackground=True, prestyles="font-family: monospace; line-height: 1.35")
+    return HTML(highlight(listing(function), PythonLexer(), style))
 
 
 def parameters(namespace: dict[str, Any]) -> dict[str, Any]:  # decision RUN-14

@@ -1,7 +1,9 @@
 """The set-up and provenance cells' part of a notebook, called as a notebook calls them."""
 
+import html
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -265,9 +267,10 @@ def test_the_profile_variable_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch)
 
 def test_source_shows_the_function_that_runs() -> None:
     shown = source(mlr.split_trials).data
-    assert shown.startswith("```python\ndef split_trials(")
-    assert '"""' not in shown
-    assert shown.endswith("\n```")
+    assert "font-family: monospace" in shown
+    text = html.unescape(re.sub(r"<[^>]+>", "", shown))
+    assert text.startswith("def split_trials(")
+    assert '"""' not in text
 
 
 def test_record_takes_scores_of_another_data_set(run: Session) -> None:

@@ -208,25 +208,26 @@ def measured_table(rows: pd.DataFrame) -> pd.DataFrame:
 def field_table(rows: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Methods trained on one field, for reading: one line for each method of `columns`, in that order, as text.
 
-    `columns` has what a reader must know of each method ({"LRAR": {"images": "14,400", "steps": "450"}}). Then come the
-    number of trainings, Rank-1 at every setting that was measured, and under the data set's own protocol the paired
-    gains. What was not measured is empty, and so is the gain of a method over itself, which has no row. Rows of other
-    artefacts and methods take no part. Raises ResultsError for rows of several profiles or data sets.
+    First come the paired gains under the data set's own protocol, Rank-1 under it and at every other setting, and the
+    number of trainings, then what `columns` says of each method ({"LRAR": {"images": "10,240", "steps": "320"}}). What
+    was not measured is empty, and so is the gain of a method over itself, which has no row. Rows of other artefacts and
+    methods take no part. Raises ResultsError for rows of several profiles or data sets.
     """
     rows = rows[rows.artefact == ONE_FIELD]
     _check_alone(rows, ONE_FIELD)
     merged = results.merge_seeds(rows)
     rank1, own = merged[merged.metric == "rank1"], protocol(merged)
-    settings = [setting for setting in _SETTINGS if setting in set(rank1.setting)]
+    settings = [setting for setting in dict.fromkeys((own, *_SETTINGS)) if setting in set(rank1.setting)]
     shown = {
         (row.method, row.setting, row.metric): with_interval(row.value, row.low, row.high, row.metric)
         for row in merged.itertuples()
     }
     lines = []
     for method, facts in columns.items():
-        line = {"method": method, **facts, "trainings": trainings(rank1[rank1.method == method])}
+        line = {"method": method}
+        line |= {title: shown.get((method, own, metric), "") for metric, title in _GAINS.items()}
         line |= {f"Rank-1, {setting}": shown.get((method, setting, "rank1"), "") for setting in settings}
-        lines.append(line | {title: shown.get((method, own, metric), "") for metric, title in _GAINS.items()})
+        lines.append(line | {"trainings": trainings(rank1[rank1.method == method]), **facts})
     return pd.DataFrame(lines).fillna("")
 
 

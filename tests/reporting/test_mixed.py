@@ -1,7 +1,12 @@
+import json
+from pathlib import Path
+
 import pytest
 
-from reid_lib.reporting import results
+from reid_lib.reporting import mixed, results
 from reid_lib.reporting.mixed import mixed_provenance
+
+COMMITTED = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +61,17 @@ def test_a_number_has_a_seed_or_none_not_both():
     assert results.read("demo", "synth", "lrar").seed.tolist() == [0, 1]
     results.write([row], "demo", "synth", "lrar", run)
     assert results.read("demo", "synth", "lrar").seed.isna().tolist() == [True]
+
+
+def test_every_committed_row_names_its_field_and_precision() -> None:
+    """Or the published network behind which nothing but modules was trained (FIELD-1, FIELD-3)."""
+    lacking = []
+    for profile, dataset, paper in results.available(COMMITTED, "demo/*"):
+        path = COMMITTED / profile / dataset / f"{paper}.csv"
+        rows, record = results.read_csv(path, results.COLUMNS), json.loads(path.with_suffix(".run.json").read_text())
+        runs = mixed.runs_of(rows, record)
+        for group in results.groups(rows):
+            parameters = runs.get(group, {}).get("parameters", {})
+            if not ({"field", "precision"} <= set(parameters) or parameters.get("weights")):
+                lacking.append((dataset, paper, *group))
+    assert lacking == []
