@@ -38,10 +38,10 @@ DEMO = {  # decision INTACT-10
 
 @dataclass(frozen=True)
 class INTACTConfig:
-    """Settings of INTACT; the defaults are the paper's, and the ``paper`` profile's.
+    """Settings of INTACT; the defaults are the paper's. What a variant leaves out (a term, a network) does not exist.
 
     Sole SR is ``lambda_g=0, lambda_c=0, association="none"``; SR + ID (MSE+ID) is ``lambda_g=0, association="none"``;
-    MSE+ID+GAN is ``association="none"``. What a variant leaves out (a term, a network) does not exist.
+    MSE+ID+GAN is ``association="none"``.
 
     Raises:
         ValueError: a value that is out of place; the message says what was expected.
@@ -167,9 +167,8 @@ def train(
 ) -> INTACTMatcher:
     """Train C, then INTACT's G, D, phi and sigma by Algorithm 1, and return the Matcher.
 
-    The history has the terms of step (3) before their weights, D's loss, accuracy and gradient, the terms of step (2),
-    the norm of G's gradient, and, from the first step of each epoch, the norm of the gradients of L_id and of L_dis in
-    G's first group (``first_identity``, ``first_association``).
+    The history has the terms of steps (2) and (3) before their weights, D's loss, accuracy and gradient, and, from the
+    first step of each epoch, the norms of the gradients of L_id and L_dis in G's first group (``first_identity``, ...).
 
     Args:
         config: settings.

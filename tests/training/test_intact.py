@@ -23,9 +23,9 @@ from reid_lib.profiles import PROFILES
 from reid_lib.seeds import torch_generator
 from reid_lib.training.critic import CriticConfig, build_critic, hr_batches, train_critic
 from reid_lib.training.intact import (
-    Pairs,
     INTACTConfig,
     INTACTMatcher,
+    Pairs,
     associate,
     build_network,
     build_optimizers,
@@ -100,7 +100,8 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes() -> None:
     paper = INTACTConfig.for_profile("paper")
     assert paper == INTACTConfig()
     assert (paper.lambda_g, paper.lambda_c, paper.lambda_dis) == (0.1, 0.3, 1.0)
-    assert (paper.learning_rate, paper.association_learning_rate, paper.p * paper.k) == (1e-4, 1e-3, 32)
+    assert (paper.learning_rate, paper.discriminator_learning_rate) == (1e-4, 1e-4)
+    assert (paper.association_learning_rate, paper.p * paper.k) == (1e-3, 32)
     assert (paper.rates, paper.input_size, paper.network) == ((2, 3, 4), (256, 128), "osnet_x1_0")
     own = {"rates", "association", "bridge", "adversarial", "lambda_g", "lambda_c", "kernel"}
     for profile in PROFILES:
@@ -183,11 +184,11 @@ def test_a_variant_trains_and_lacks_what_it_leaves_out(variant: str) -> None:
 
 
 def test_the_learning_rates_are_those_of_each_player() -> None:
-    config, network = start(learning_rate=1e-4, association_learning_rate=1e-3)
+    config, network = start(learning_rate=1e-4, discriminator_learning_rate=2e-4, association_learning_rate=1e-3)
     optimizers, _ = build_optimizers(config, network)
     assert {name: o.defaults["lr"] for name, o in optimizers.items()} == {
         "generator": 1e-4,
-        "d": 1e-4,
+        "d": 2e-4,
         "association": 1e-3,
     }
 
