@@ -440,13 +440,28 @@ def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "13_lrar, cell 4" in capsys.readouterr().err
 
 
-def test_reproduce_ends_with_the_page(
+def test_reproduce_ends_with_the_site(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folders: Path
 ) -> None:
+    page, built = folders / "index.html", []
     monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    monkeypatch.setattr("reid_lib.site.build", lambda root, out, **options: built.append((out, options)) or page)
     assert cli.main(["reproduce"]) == 0
-    assert capsys.readouterr().out == f"all results on one page: {folders / 'results' / 'index.html'}\n"
-    assert (folders / "results" / "index.html").is_file()
+    assert capsys.readouterr().out == f"results, and the committed notebooks as pages: {page}\n"
+    assert built == [(ROOT / "build" / "site", {"with_api": False})]
+
+
+def test_site_goes_where_it_is_told_and_spares_what_is_no_site(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    assert cli.main(["site", "--out", str(tmp_path)]) == 2
+    assert "holds no site of this project" in capsys.readouterr().err
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+    monkeypatch.setattr("reid_lib.site.build", lambda root, out: out / "index.html")
+    assert cli.main(["site", "--out", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'new' / 'index.html'}\n"
 
 
 def test_the_module_is_the_command() -> None:
