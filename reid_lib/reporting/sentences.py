@@ -149,6 +149,52 @@ def field(rows: pd.DataFrame, method: str, control: str, yardstick: str, setting
     return " ".join(filter(None, [said, _conclusion(gains), _seeds(known), missing]))
 
 
+def gradient(rows: pd.DataFrame, critic: str, without: str, loss: str) -> str:
+    """Say whether the gradient of a loss in a network's first layers is larger with a critic than without (INTACT).
+
+    Args:
+        rows: measured rows; those of the metric "first_gradient" take part.
+        critic, without: the methods with and without the critic.
+        loss: the setting of the rows to compare.
+
+    Raises:
+        ResultsError: rows of several data sets or profiles.
+    """
+    found = {row.method: row for row in _rows(rows[rows.setting == loss], "first_gradient")}
+    missing = _missing([critic, without], found)
+    if missing:
+        return missing
+    a, b = found[critic], found[without]
+    what = {
+        1: "It is larger with the critic",
+        -1: "It is smaller with the critic",
+        0: "The intervals do not tell which",
+    }
+    told = f"The gradient of {loss} in the first layers is {_shown(a)} in {critic} and {_shown(b)} in {without}."
+    return " ".join(filter(None, [told, f"{what[_decided(_difference(a, b))]}.", _seeds([a, b])]))
+
+
+def sign(rows: pd.DataFrame) -> str:
+    """Say whether a quantity is smaller where a query is matched right, from its AUC in each setting (INTACT).
+
+    Args:
+        rows: measured rows; those of the metric "auc_percent" take part, one setting for each group of queries.
+    """
+    found = _rows(rows, "auc_percent", any_setting=True)
+    if not found:
+        return "Not measured: no group of queries has right and wrong matches."
+    chance = Row("", "", "auc_percent", 50.0)
+    decided = [_decided(_difference(row, chance)) for row in found]
+    each = listed(f"{_shown(row)} for {row.setting}" for row in found)
+    if min(decided) > 0:
+        verdict = "It is above chance everywhere: a small value is a sign of a right match."
+    elif max(decided) > 0:
+        verdict = "It is above chance in some groups only: a weak sign of a right match."
+    else:
+        verdict = "It is nowhere above chance: a small value is no sign of a right match."
+    return " ".join(filter(None, [f"The AUC is {each} (chance: 50 %).", verdict, _seeds(found)]))
+
+
 # --- numbers -------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from reid_lib.training import baseline, behind_baseline, cadnet, cyclegan, lrar
+from reid_lib.training import baseline, behind_baseline, cadnet, cyclegan, intact, lrar
 
 
 class Method(NamedTuple):
@@ -28,6 +28,7 @@ METHODS = {  # decision HOUSE-5
     "baseline": Method(baseline.BaselineConfig, baseline.train),
     "cadnet": Method(cadnet.CADNetConfig, cadnet.train),
     "cyclegan": Method(cyclegan.CycleGANConfig, cyclegan.train, needs=(), gives="recoverer"),
+    "intact": Method(intact.INTACTConfig, intact.train),
     "lrar": Method(lrar.LRARConfig, lrar.train),
     "vpfa": Method(behind_baseline.VPFAConfig, behind_baseline.train, needs=("identities", "frozen model")),
 }

@@ -13,11 +13,14 @@ from reid_lib.networks.vpfa import VectorPanningModule
 from reid_lib.reporting import architecture
 from reid_lib.reporting.drawing import Arrow
 from reid_lib.reporting.papers import cadnet as cadnet_paper
+from reid_lib.reporting.papers import intact as intact_paper
 from reid_lib.reporting.papers import lrar as lrar_paper
 from reid_lib.reporting.papers import vpfa as vpfa_paper
-from reid_lib.training import cadnet, lrar
+from reid_lib.training import cadnet, critic, intact, lrar
 
-DRAWINGS = {paper.PAPER.key: paper.ARCHITECTURE for paper in (cadnet_paper, lrar_paper, vpfa_paper)}
+DRAWINGS = {paper.PAPER.key: paper.ARCHITECTURE for paper in (cadnet_paper, intact_paper, lrar_paper, vpfa_paper)}
+DRAWINGS |= {"intact: G": intact_paper.GENERATOR, "intact: designs": intact_paper.DESIGNS}
+DESIGNS = {"a": {"association": "common space"}, "b": {"association": "D-to-R"}, "c": {}, "d": {"bridge": False}}
 
 
 def setting(method: str, profile: str, device: str = "meta") -> architecture.Setting:
@@ -26,9 +29,19 @@ def setting(method: str, profile: str, device: str = "meta") -> architecture.Set
         if method == "vpfa":
             dim, hidden = (3840, 2048) if profile == "paper" else (64, 16)
             return VectorPanningModule(dim, hidden), torch.zeros(2, dim)
+        if method == "intact: designs":
+            networks = {name: intact_network(profile, size, **changes) for name, changes in DESIGNS.items()}
+            return torch.nn.ModuleDict(networks), torch.zeros(2, 3, *size)
+        if method.startswith("intact"):
+            return intact_network(profile, size), torch.zeros(2, 3, *size)
         module, config = {"cadnet": (cadnet, cadnet.CADNetConfig), "lrar": (lrar, lrar.LRARConfig)}[method]
         network = module.build_network(config.for_profile(profile, weights="none"), size, 1367)
         return network, torch.zeros(2, 3, *size)
+
+
+def intact_network(profile: str, size: tuple[int, int], **changes: object) -> torch.nn.Module:
+    config = intact.INTACTConfig.for_profile(profile, weights="none", **changes)
+    return intact.build_network(config, size, critic.build_critic(config.critic(), size, 1367))
 
 
 def drawn(method: str):
@@ -52,6 +65,9 @@ def test_shapes_and_counts_at_the_papers_setting() -> None:
     found = architecture.measure(DRAWINGS["lrar"], *setting("lrar", "paper"))
     assert [found[f"mask {i}"][0] for i in (1, 2, 3, 4)] == ["4×256", "4×512", "4×1024", "4×2048"]
     assert found["stage 4"][0] == "2048×16×8"
+    found = architecture.measure(DRAWINGS["intact: G"], *setting("intact: G", "paper"))
+    assert found["group 4"][0] == "512×16×8"  # Section 4.3: from 256x128 to 16x8
+    assert found["image"][0] == "3×256×128"
     found = architecture.measure(DRAWINGS["vpfa"], *setting("vpfa", "paper"))
     assert round(sum(count for _, count in found.values()) / 1e6, 2) == 24.14  # Section 5.4
 

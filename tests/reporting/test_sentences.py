@@ -218,3 +218,39 @@ def test_a_control_that_is_the_yardstick() -> None:
         "Under genuine LR, the Rank-1 of HR + LR + VPFA is 2.0 points [1.0, 3.0] below that of HR + LR (its control "
         "and yardstick). What the method adds costs Rank-1."
     )
+
+
+# ---- INTACT's own ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("with_critic", "said"),
+    [
+        (9.0, "It is larger with the critic."),
+        (1.0, "It is smaller with the critic."),
+        (5.5, "The intervals do not tell which."),
+    ],
+)
+def test_the_gradient_with_and_without_a_critic(with_critic: float, said: str) -> None:
+    found = rows({("INTACT", "L_id"): with_critic, ("GAN", "L_id"): 5.0, ("INTACT", "L_dis"): 2.0}, "first_gradient")
+    told = sentences.gradient(found, "INTACT", "GAN", "L_id")
+    assert said in told
+    assert "The gradient of L_id in the first layers is " in told
+    assert sentences.gradient(found, "INTACT", "GAN", "L_dis") == "Not measured: GAN."
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((60.0, 70.0), "It is above chance everywhere: a small value is a sign of a right match."),
+        ((50.5, 70.0), "It is above chance in some groups only: a weak sign of a right match."),
+        ((50.5, 40.0), "It is nowhere above chance: a small value is no sign of a right match."),
+    ],
+)
+def test_a_sign_of_success(values: tuple[float, float], said: str) -> None:
+    found = rows({("INTACT", f"r = {rate}"): value for rate, value in zip((2, 3), values, strict=True)}, "auc_percent")
+    assert said in sentences.sign(found)
+
+
+def test_no_sign_of_success_is_measured() -> None:
+    assert sentences.sign(rows({"INTACT": 1.0}, "mean_right")).startswith("Not measured")
