@@ -16,6 +16,7 @@ from reid_lib.reporting import pages
 from reid_lib.site.links import SiteError
 
 _UNKNOWN = re.compile(r"\\[A-Za-z]+|&#x0005C;[A-Za-z]+")  # a command that came through as it was
+_ARG = re.compile(r"\\arg(?![A-Za-z])")  # the one common command that the converter lacks
 
 
 class Writer:
@@ -134,7 +135,7 @@ class _Exporter(HTMLExporter):
 def formula(text: str, display: str) -> str:
     """LaTeX as MathML. Raises SiteError when it cannot be read, or has a command that the converter does not know."""
     try:
-        shown = convert(text.strip(), display=display)
+        shown = convert(_ARG.sub(r"\\operatorname{arg}", text.strip()), display=display)
     except Exception as error:  # the converter has a class for each fault, without a common one
         raise SiteError(f"the formula {text.strip()!r} cannot be read: {type(error).__name__}") from error
     unknown = _UNKNOWN.search(shown)

@@ -22,6 +22,7 @@ def test_a_formula_becomes_mathml() -> None:
     assert '<div class="formula"><math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in shown
     assert "<mfrac><mrow><mi>a</mi></mrow><mrow><mi>b</mi></mrow></mfrac>" in shown
     assert "$" not in shown
+    assert "<mo>arg</mo>" in markdown(r"$G^* = \arg\min_G x$")
     assert "<mtable>" in markdown("\\begin{matrix}a & b\\end{matrix}")
 
 
