@@ -451,19 +451,6 @@ def test_reproduce_ends_with_the_site(
     assert built == [(ROOT / "build" / "site", {"with_api": False})]
 
 
-def test_site_goes_where_it_is_told_and_spares_what_is_no_site(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
-) -> None:
-    (tmp_path / "letter.txt").write_text("dear")
-    assert cli.main(["site", "--out", str(tmp_path)]) == 2
-    assert "holds no site of this project" in capsys.readouterr().err
-    assert (tmp_path / "letter.txt").read_text() == "dear"
-
-    monkeypatch.setattr("reid_lib.site.build", lambda root, out: out / "index.html")
-    assert cli.main(["site", "--out", str(tmp_path / "new")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'new' / 'index.html'}\n"
-
-
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "reid_lib", "list", "--paper", "x"],

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from reid_lib import site
+from reid_lib import cli, site
 from reid_lib.reporting import papers
 from reid_lib.site import SiteError, api, links
 
@@ -143,3 +143,19 @@ def test_the_api_needs_pdoc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(__import__("sys").modules, "pdoc", None)
     with pytest.raises(SiteError, match=r"need pdoc: pip install -e '\.\[dev\]'"):
         api.build(tmp_path)
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def test_site_goes_where_it_is_told_and_spares_what_is_no_site(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    assert cli.main(["site", "--out", str(tmp_path)]) == 2
+    assert "holds no site of this project" in capsys.readouterr().err
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+    monkeypatch.setattr("reid_lib.site.build", lambda root, out: out / "index.html")
+    assert cli.main(["site", "--out", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'new' / 'index.html'}\n"
