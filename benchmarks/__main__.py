@@ -5,6 +5,7 @@ import argparse
 import benchmarks
 from benchmarks.datasets import image_store, synth
 from benchmarks.evaluation import cca, ranking
+from benchmarks.intact import intact
 from benchmarks.training import baseline, cadnet, engine, vpfa
 
 BENCHMARKS = {
@@ -14,6 +15,7 @@ BENCHMARKS = {
     "baseline": baseline,
     "engine": engine,
     "cadnet": cadnet,
+    "intact": intact,
     "cca": cca,
     "vpfa": vpfa,
 }

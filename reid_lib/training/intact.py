@@ -27,7 +27,13 @@ from reid_lib.training.run import Run, initialise
 from reid_lib.training.schedules import adam
 from reid_lib.training.training_set import TrainingSet
 
-DEMO = {"generator_width": 8, "discriminator_width": 8, "association_learning_rate": 1e-2}  # decision INTACT-10
+DEMO = {  # decision INTACT-10
+    "generator_width": 8,
+    "discriminator_width": 8,
+    "discriminator_learning_rate": 5e-5,
+    "association_learning_rate": 1e-2,
+    "lambda_dis": 0.03,
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class INTACTConfig:
     @classmethod
     def for_profile(cls, profile: str, **changes: object) -> "INTACTConfig":
         """Return the settings of a profile; ValueError for an unknown one."""
-        own = {"smoke": {"p": 4, "generator_width": 4, "discriminator_width": 4}, "demo": DEMO}
+        own = {"smoke": {**DEMO, "p": 4, "generator_width": 4, "discriminator_width": 4}, "demo": DEMO}
         smaller = {name: {**sizes, "residual": True, "weight_decay": 0.0} for name, sizes in own.items()}
         for name, field in FIELDS.items():
             smaller[name] |= {"critic_learning_rate": field.learning_rate, "critic_epochs": field.epochs}
@@ -192,8 +198,8 @@ def train(
     return INTACTMatcher(network, pd.DataFrame(run.history), size, data.device, split)
 
 
-class Batch(NamedTuple):
-    """A batch: HR images, and the same down-sampled, both normalised."""
+class Pairs(NamedTuple):
+    """A batch: HR images and their LR pairs, the same down-sampled, both normalised."""
 
     x_h: torch.Tensor  # (n, 3, H, W)
     x_l: torch.Tensor  # (n, 3, H, W)
@@ -228,7 +234,7 @@ def build_optimizers(
     return optimizers, schedulers
 
 
-def training_batch(data: TrainingSet, indices: np.ndarray, config: INTACTConfig, generator: torch.Generator) -> Batch:
+def training_batch(data: TrainingSet, indices: np.ndarray, config: INTACTConfig, generator: torch.Generator) -> Pairs:
     """Read HR images (n,), down-sample a copy by rates drawn per image, and augment both alike."""
     truth = data.images(indices)
     pairs = torch.cat([degrade(truth, draw_rates(len(indices), config.rates, generator), config.kernel), truth], 1)
@@ -236,7 +242,7 @@ def training_batch(data: TrainingSet, indices: np.ndarray, config: INTACTConfig,
         pairs = upsample(pairs, config.input_size)
     pairs = augment(pairs, generator, config.pad)  # six channels: one crop for both
     x_l, x_h = (normalise(x).contiguous(memory_format=torch.channels_last) for x in pairs.split(3, 1))
-    return Batch(x_h, x_l, data.labels_of(indices))
+    return Pairs(x_h, x_l, data.labels_of(indices))
 
 
 def iterate(  # decision INTACT-8
@@ -244,7 +250,7 @@ def iterate(  # decision INTACT-8
     network: INTACT,
     config: INTACTConfig,
     optimizers: dict[str, torch.optim.Optimizer],
-    batch: Batch,
+    batch: Pairs,
     first: dict[str, torch.Tensor],
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Take the three steps of Algorithm 1 on one batch; return what goes into the history.
@@ -306,7 +312,7 @@ def update_association(
 
 
 def generator_terms(
-    network: INTACT, config: INTACTConfig, batch: Batch, recovered: torch.Tensor
+    network: INTACT, config: INTACTConfig, batch: Pairs, recovered: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """Return the terms of step (3) that the configuration keeps, before their weights."""
     terms = {"content": losses.content_loss(recovered, batch.x_h)}  # L_MSE = |x_h - G(x_l)|^2

@@ -23,7 +23,7 @@ from reid_lib.profiles import PROFILES
 from reid_lib.seeds import torch_generator
 from reid_lib.training.critic import CriticConfig, build_critic, hr_batches, train_critic
 from reid_lib.training.intact import (
-    Batch,
+    Pairs,
     INTACTConfig,
     INTACTMatcher,
     associate,
@@ -70,9 +70,9 @@ def start(**changes: object) -> tuple[INTACTConfig, INTACT]:
     return config, network.train()
 
 
-def batch() -> Batch:
+def batch() -> Pairs:
     x_h, x_l = torch.randn(2, 8, 3, *SIZE, generator=torch_generator(0, "batch"))
-    return Batch(x_h, x_l, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
+    return Pairs(x_h, x_l, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
 
 
 def run_of(config: INTACTConfig) -> Run:
@@ -102,7 +102,7 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes() -> None:
     assert (paper.lambda_g, paper.lambda_c, paper.lambda_dis) == (0.1, 0.3, 1.0)
     assert (paper.learning_rate, paper.association_learning_rate, paper.p * paper.k) == (1e-4, 1e-3, 32)
     assert (paper.rates, paper.input_size, paper.network) == ((2, 3, 4), (256, 128), "osnet_x1_0")
-    own = {"rates", "association", "bridge", "adversarial", "lambda_g", "lambda_c", "lambda_dis", "kernel"}
+    own = {"rates", "association", "bridge", "adversarial", "lambda_g", "lambda_c", "kernel"}
     for profile in PROFILES:
         config = INTACTConfig.for_profile(profile)
         assert not {f.name for f in fields(config) if getattr(config, f.name) != getattr(paper, f.name)} & own
