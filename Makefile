@@ -9,13 +9,14 @@ ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help reproduce test lint lab benchmarks clean
+.PHONY: help reproduce test lint lab site benchmarks clean
 
 help:
 	@echo "make reproduce   run the notebooks and write their tables and figures (profile demo, built-in data)"
 	@echo "make test        lint, unit tests, and every notebook under the smoke profile"
 	@echo "make lint        formatting and static checks"
 	@echo "make lab         open JupyterLab at the first notebook"
+	@echo "make site        build results, notebooks, documents and the API as pages: build/site/index.html"
 	@echo "make benchmarks  measure speed and memory as ratios to the plain way"
 	@echo "make clean       remove caches and smoke results (keeps .venv and committed results)"
 
@@ -44,6 +45,9 @@ lint: $(STAMP)
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+site: $(STAMP)
+	$(BIN)/reid-lib site $(ARGS)
 
 benchmarks: $(STAMP)
 	$(BIN)/python -m benchmarks $(ARGS)

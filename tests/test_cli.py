@@ -440,13 +440,13 @@ def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "13_lrar, cell 4" in capsys.readouterr().err
 
 
-def test_reproduce_ends_with_the_page(
+def test_reproduce_ends_with_the_site(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folders: Path
 ) -> None:
     monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    monkeypatch.setattr("reid_lib.site.build", lambda root, out, with_api: f"{out} {with_api}")
     assert cli.main(["reproduce"]) == 0
-    assert capsys.readouterr().out == f"all results on one page: {folders / 'results' / 'index.html'}\n"
-    assert (folders / "results" / "index.html").is_file()
+    assert capsys.readouterr().out == f"results, and the committed notebooks as pages: {ROOT / 'build/site'} False\n"
 
 
 def test_the_module_is_the_command() -> None:

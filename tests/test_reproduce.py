@@ -134,8 +134,8 @@ def test_one_notebook_is_chosen_by_artefact(project: Path) -> None:
     assert [path.stem for path in runner.select(paths, "LRAR Table II")] == ["13_lrar"]
     with pytest.raises(ValueError, match=r"INTACT Table 1 belongs to notebook 12_intact, which is not written yet"):
         runner.select(paths, "INTACT Table 1")
-    with pytest.raises(ValueError, match=r"CAD-Net Fig. 1 is not reproduced"):
-        runner.select(paths, "CAD-Net Fig. 1")
+    with pytest.raises(ValueError, match=r"DRFM Table 1 is not reproduced"):
+        runner.select(paths, "DRFM Table 1")
 
 
 def test_an_unknown_notebook_gets_near_names(project: Path) -> None:

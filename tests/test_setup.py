@@ -43,7 +43,7 @@ def test_the_extras_of_the_design_exist(project: dict) -> None:
     assert set(project["optional-dependencies"]) == {"dev", "vit", "sr", "slurm"}
 
 
-@pytest.mark.parametrize("target", ["reproduce", "test", "lint", "lab", "clean", "benchmarks"])
+@pytest.mark.parametrize("target", ["reproduce", "test", "lint", "lab", "site", "clean", "benchmarks"])
 def test_the_makefile_has_the_target(target: str) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")

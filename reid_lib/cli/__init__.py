@@ -14,7 +14,7 @@ from tyro.conf import subcommand
 
 from reid_lib.cli.data import Data
 from reid_lib.cli.features import Features, Vpfa
-from reid_lib.cli.project import List, Readme, Reproduce, Status, Verify
+from reid_lib.cli.project import List, Readme, Reproduce, Site, Status, Verify
 from reid_lib.cli.train import Train
 
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
@@ -62,6 +62,11 @@ COMMANDS = {
     "readme": (
         Readme,
         "Rebuild the tables of results in README.md.\n\nExample: reid-lib readme --check",
+    ),
+    "site": (
+        Site,
+        "Build the site: results, rendered notebooks, documents and the API as pages that need no network.\n\n"
+        "Example: reid-lib site --out ~/reid-site",
     ),
 }
 

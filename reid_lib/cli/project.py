@@ -1,4 +1,4 @@
-"""`reid-lib reproduce`, `list`, `status`, `verify` and `readme`: the project as a whole."""
+"""`reid-lib reproduce`, `list`, `status`, `verify`, `readme` and `site`: the project as a whole."""
 
 import sys
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from typing import Annotated
 from tyro.conf import arg
 
 from reid_lib.cli.data import Assigned, OnDataSet, assignments, data_options
+
+SITE = Path("build") / "site"  # in the project's folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,8 @@ class Reproduce(OnDataSet):
     """Put the outputs, normalised, into notebooks/ (built-in data and the notebooks' own parameters only)."""
 
     def run(self) -> int:
-        from reid_lib import jobs
-        from reid_lib.reporting import html
+        from reid_lib import jobs, site
+        from reid_lib.reporting import papers, verdicts
         from reid_lib.reproduce import NotebookFailed, reproduce
 
         root, count = project_root(), jobs.parse_count(self.jobs)
@@ -52,7 +54,8 @@ class Reproduce(OnDataSet):
         except NotebookFailed as error:
             print(error, file=sys.stderr)
             return 1
-        print(f"all results on one page: {html.build(notebooks=root / 'notebooks')}")
+        verdicts.write(papers.CLAIMS)
+        print(f"results, and the committed notebooks as pages: {site.build(root, root / SITE, with_api=False)}")
         return 0
 
     def _overrides(self) -> dict[str, object]:
@@ -144,10 +147,10 @@ class Readme:
 
     def run(self) -> int:
         from reid_lib.files import write_text
-        from reid_lib.reporting import figures, html, readme, results
+        from reid_lib.reporting import figures, papers, readme, results, verdicts
 
         if not self.check:
-            html.build()
+            verdicts.write(papers.CLAIMS)
             figure = readme.headline_figure()
             if figure is not None:
                 figures.save(figure, results.results_root() / "demo", "headline")
@@ -164,6 +167,19 @@ class Readme:
             elif new != old:
                 write_text(path, new)
         return int(self.check and stale > 0)
+
+
+@dataclass(frozen=True)
+class Site:
+    out: Path | None = None
+    """Where to build it (default: build/site). A folder that is there is replaced when it holds an older site."""
+
+    def run(self) -> int:
+        from reid_lib import site
+
+        root = project_root()
+        print(site.build(root, self.out or root / SITE))
+        return 0
 
 
 def project_root() -> Path:

@@ -18,7 +18,7 @@ CONTROLS = {
 }
 SMALL = "small network"  # the network of a method whose name says no other, as in "LRAR (OSNet x0.25)"
 _CONTROL_GAIN = "rank1_over_control_gain"
-INDICATIVE = "\N{CIRCLE WITH UPPER RIGHT QUADRANT BLACK}"  # the index page's sign
+INDICATIVE = "\N{CIRCLE WITH UPPER RIGHT QUADRANT BLACK}"  # the pages' sign
 
 
 def measured(rows: pd.DataFrame) -> pd.DataFrame:  # decision REPORT-12
@@ -54,23 +54,31 @@ def figure(found: pd.DataFrame) -> Figure | None:
 
 
 def text(found: pd.DataFrame, picture: str) -> str:
-    """README's block: the figure at the path `picture`, a table of methods x data sets, and a line on both.
+    """README's block: the figure at the path `picture`, a table of methods x data sets (`shown`), a line on both.
 
-    The table has a published network where a data set was measured with one, as photographs should be, and else the
-    small one; the figure and `table` have all. "" when there is no gain.
+    The figure and `table` have all networks. "" when there is no gain.
     """
-    rows = _gains(found)
+    rows, cells = _gains(found), shown(found)
     if not len(rows):
         return ""
-    published = set(rows[rows.network != SMALL].dataset)
-    cells = rows[(rows.network == SMALL) != rows.dataset.isin(published)]
-    names = cells.dataset.where(cells.network == SMALL, cells.dataset + ", " + cells.network)
-    shown = {(row.method, name): _shown(row) for row, name in zip(cells.itertuples(), names, strict=True)}
-    methods = [method for method in CONTROLS if method in {method for method, _ in shown}]
-    datasets = list(dict.fromkeys(dataset for _, dataset in shown))
-    lines = [{"Method": m} | {dataset: shown.get((m, dataset), "") for dataset in datasets} for m in methods]
+    texts = dict(zip(zip(cells.method, cells.column, strict=True), cells.text, strict=True))
+    methods = [method for method in CONTROLS if method in set(cells.method)]
+    columns = list(dict.fromkeys(cells.column))
+    lines = [{"Method": m} | {column: texts.get((m, column), "") for column in columns} for m in methods]
     alt = f"Gains over {YARDSTICK} on {', '.join(rows.dataset.unique())}"
     return f"![{alt}]({picture})\n\n{tables.to_markdown(pd.DataFrame(lines))}\n{_said(rows)}\n"
+
+
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """The gains that a table of methods x data sets shows, one row each, with `column` and `text`.
+
+    A data set that was measured with a published network, as photographs should be, has that one, and else the small.
+    """
+    rows = _gains(found)
+    published = set(rows[rows.network != SMALL].dataset)
+    rows = rows[(rows.network == SMALL) != rows.dataset.isin(published)]
+    names = rows.dataset.where(rows.network == SMALL, rows.dataset + ", " + rows.network)
+    return rows.assign(column=names, text=[_shown(row) for row in rows.itertuples()])
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:

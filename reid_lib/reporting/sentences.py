@@ -6,7 +6,7 @@ Rows are measured ones (COLUMNS) of one data set; their seeds are merged here (`
     Markdown(sentences.ranking(rows, "rank1", ["LRAR", "IDE + Verif", "HR + LR"], yardstick="HR + LR"))
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import hypot, isnan
 
@@ -129,24 +129,33 @@ def field(rows: pd.DataFrame, method: str, control: str, yardstick: str, setting
     Raises:
         ResultsError: rows of several data sets or profiles.
     """
-    rows = rows[rows.artefact == tables.ONE_FIELD]
-    setting = tables.protocol(rows) if setting is None else setting
-    names = {"control": control, "yardstick": yardstick}
-    if control == yardstick:
-        names = {"yardstick": yardstick}
-    gains = {}
-    for role in names:
-        found = _rows(rows, _GAINS[role], any_setting=True)
-        gains[role] = next((row for row in found if (row.method, row.setting) == (method, setting)), None)
-    roles = dict(_ROLES) if len(names) > 1 else {"yardstick": "its control and yardstick"}
-    told = [_above(row, names[role], roles[role]) for role, row in gains.items() if row is not None]
-    lacking = listed(f"{names[role]} ({roles[role]})" for role, row in gains.items() if row is None)
+    gains, names, setting = _on_field(rows, method, control, yardstick, setting)
+    lacking = listed(f"{names[role]} ({_role(role, names)})" for role, row in gains.items() if row is None)
     missing = f"Not measured: the gain of {method} over {lacking}." if lacking else ""
-    if not told:
-        return missing
-    said = f"{f'Under {setting}, the' if setting else 'The'} Rank-1 of {method} is {' and '.join(told)}."
     known = [row for row in gains.values() if row is not None]
+    if not known:
+        return missing
+    said = f"{_gained(method, gains, names, setting)}."
     return " ".join(filter(None, [said, _conclusion(gains), _seeds(known), missing]))
+
+
+def result(rows: pd.DataFrame, method: str, control: str, yardstick: str) -> str:
+    """Say in one sentence what a method gains on one field, and in how many trainings: for a notebook's first screen.
+
+    Args:
+        rows: all rows of a results folder, or none; those of other artefacts take no part.
+        method, control, yardstick: as for `field`.
+
+    Raises:
+        ResultsError: rows of several data sets or profiles.
+    """
+    gains, names, setting = _on_field(rows, method, control, yardstick, None)
+    known = [row for row in gains.values() if row is not None]
+    if not known:
+        return f"What {method} gains is not measured here yet: the cells below do it."
+    trainings = min(row.seeds for row in known)
+    behind = "one training" if trainings == 1 else f"{trainings} trainings"
+    return f"{_gained(method, gains, names, setting)}, in {behind}."
 
 
 def gradient(rows: pd.DataFrame, critic: str, without: str, loss: str) -> str:
@@ -193,6 +202,35 @@ def sign(rows: pd.DataFrame) -> str:
     else:
         verdict = "It is nowhere above chance: a small value is no sign of a right match."
     return " ".join(filter(None, [f"The AUC is {each} (chance: 50 %).", verdict, _seeds(found)]))
+
+
+# --- one field -----------------------------------------------------------------------------------
+
+
+def _on_field(
+    rows: pd.DataFrame, method: str, control: str, yardstick: str, setting: str | None
+) -> tuple[dict[str, Row | None], dict[str, str], str]:
+    """Both gains of a method (None: not measured) and the other's name, by role; and the setting."""
+    rows = rows[rows.artefact == tables.ONE_FIELD]
+    setting = tables.protocol(rows) if setting is None else setting
+    names = {"control": control, "yardstick": yardstick}
+    if control == yardstick:
+        names = {"yardstick": yardstick}
+    gains = {}
+    for role in names:
+        found = _rows(rows, _GAINS[role], any_setting=True)
+        gains[role] = next((row for row in found if (row.method, row.setting) == (method, setting)), None)
+    return gains, names, setting
+
+
+def _role(role: str, names: Mapping[str, str]) -> str:
+    return _ROLES[role] if len(names) > 1 else "its control and yardstick"
+
+
+def _gained(method: str, gains: Mapping[str, Row | None], names: Mapping[str, str], setting: str) -> str:
+    """The sentence on the gains that are measured, without its full stop."""
+    told = [_above(row, names[role], _role(role, names)) for role, row in gains.items() if row is not None]
+    return f"{f'Under {setting}, the' if setting else 'The'} Rank-1 of {method} is {' and '.join(told)}"
 
 
 # --- numbers -------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The verdicts on what is measured: one set of rows for a profile and a data set, whoever asks.
 
-A notebook, the index page and `results/<profile>/<dataset>/claims.csv` all judge every measured row of a paper in that
-folder, of all seeds and of all notebooks. So they cannot disagree.
+A notebook, the paper's page and `results/<profile>/<dataset>/claims.csv` all judge every measured row of a paper in
+that folder, of all seeds and of all notebooks. So they cannot disagree.
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from reid_lib.reporting import results, sentences
 from reid_lib.reporting.artefacts import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -58,6 +59,30 @@ def test_there_is_one_cell_of_one_line_parameters(notebook: nbformat.NotebookNod
         (statement,) = ast.parse(line).body
         found[statement.target.id] = ast.literal_eval(statement.value)
     assert {name: found.get(name) for name in BASE_PARAMETERS} == BASE_PARAMETERS
+
+
+def test_no_cell_is_long(notebook: nbformat.NotebookNode) -> None:
+    for cell in _code(notebook):
+        lines = [line for line in cell.source.splitlines() if line and not re.match(r"(from \S+ )?import ", line)]
+        assert len(lines) <= 15, f"{len(lines)} lines and its imports: {lines[0]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "paper", "roles"),
+    [
+        ("11_cadnet", "cadnet", ("CAD-Net", "E and C alone", "HR + LR")),
+        ("15_vpfa", "vpfa", ("HR only + VPFA", "HR only", "HR + LR")),
+    ],
+)
+def test_the_result_on_the_first_screen_is_what_all_committed_rows_say(
+    name: str, paper: str, roles: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REID_LIB_RESULTS", raising=False)
+    (cell,) = [cell for cell in _code(nbformat.read(FOLDER / f"{name}.ipynb", 4)) if "sentences.result" in cell.source]
+    assert cell.execution_count <= 5
+    (output,) = cell.outputs
+    rows = results.read_all(where="demo/synth").query("paper == @paper")
+    assert output.data["text/markdown"] == f"**The result.** {sentences.result(rows, *roles)}"
 
 
 def test_no_cell_defines_what_belongs_in_the_library(notebook: nbformat.NotebookNode) -> None:

@@ -102,7 +102,7 @@ def test_file_names():
     assert find("LRAR Table II").file == "lrar.csv"
     assert find("LRAR Fig. 4").file == "lrar_fig_4.png"
     assert find("fig:baselines:rank1-by-rate").stem == "baselines_fig_rank1_by_rate"
-    assert find("CAD-Net Fig. 1").file == ""
+    assert find("DRFM Table 1").file == ""
 
 
 def notebook(path, *tags):
@@ -112,7 +112,7 @@ def notebook(path, *tags):
 
 def test_status_follows_the_files(tmp_path, monkeypatch):
     monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
-    table, figure, drawing = find("LRAR Table II"), find("LRAR Fig. 4"), find("CAD-Net Fig. 1")
+    table, figure, drawing = find("LRAR Table II"), find("LRAR Fig. 4"), find("DRFM Table 1")
     assert artefacts.status(table, tmp_path) == "planned"
     assert artefacts.status(drawing, tmp_path) == "not reproduced"
     notebook(tmp_path / "13_lrar.ipynb", "table:lrar:II", "fig:lrar:4", "fig:lrar:99")

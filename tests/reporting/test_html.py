@@ -1,11 +1,12 @@
 import json
+import re
 from html.parser import HTMLParser
-from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
 
-from reid_lib.reporting import figures, html, papers, provenance, results
+from reid_lib.reporting import figures, html, papers, provenance, results, verdicts
+from reid_lib.site import links
 
 
 @pytest.fixture
@@ -26,6 +27,23 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+def pages(project, **options) -> dict[str, str]:
+    """The text of every page by its place."""
+    out = project / "site"
+    assert html.build(out, project / "notebooks", **options) == out / "index.html"
+    return {path.relative_to(out).as_posix(): path.read_text(encoding="utf-8") for path in out.rglob("*.html")}
+
+
+def gains(project, paper: str, method: str, value: float, seeds: int) -> None:
+    """Rows of one method on the field of synth."""
+    rows = [
+        {"artefact": "One field", "method": method, "setting": "MLR {2,3,4}", "metric": "rank1_gain", "trials": 10}
+        | {"value": value + seed / 10, "low": value - 1, "high": value + 1, "seed": seed}
+        for seed in range(seeds)
+    ]
+    results.write(rows, "demo", "synth", paper, provenance.provenance({}, "f00d", 1.0))
+
+
 class Page(HTMLParser):
     """Collects links, ids and visible text, and checks that elements are closed."""
 
@@ -39,7 +57,7 @@ class Page(HTMLParser):
         self.links += [value for name, value in attrs.items() if name in ("href", "src")]
         self.ids.add(attrs.get("id"))
         assert tag != "img" or attrs.get("alt")
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -49,63 +67,115 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_is_whole_and_its_links_resolve(project):
-    path = html.build(project / "notebooks")
-    page = Page(path.read_text(encoding="utf-8"))
-    assert not page.open
-    assert len(page.links) > 10
-    for link in page.links:
-        parts = urlsplit(link)
-        assert not parts.scheme, "the page needs no network"
-        if parts.path:
-            assert (path.parent / unquote(parts.path)).resolve().is_file(), link
-        else:
-            assert parts.fragment in page.ids, link
-    assert "../notebooks/13_lrar.ipynb" in page.links
-    assert "demo/synth/lrar_fig_4.png" in page.links
+def test_pages_are_whole_and_their_links_resolve(project):
+    found = pages(project)
+    assert found.keys() == {"index.html", "audit.html", "runs.html", *(f"papers/{key}.html" for key in papers.PAPERS)}
+    for text in found.values():
+        assert not Page(text).open
+        assert len(Page(text).links) > 8
+    assert links.problems(project / "site") == []
+    assert "../results/demo/synth/lrar_fig_4.png" in Page(found["papers/lrar.html"]).links
+    assert (project / "site" / "results" / "demo" / "synth" / "lrar_fig_4.png").is_file()
+    assert not (project / "site" / "results" / "smoke").exists()
 
 
-def test_the_page_shows_everything(project):
-    source = html.build(project / "notebooks").read_text(encoding="utf-8")
-    text = " ".join(Page(source).words)
-    for artefact in papers.ARTEFACTS:
-        assert artefact.caption in text
-    for claim in papers.CLAIMS:
-        assert claim.text in text
-    assert "60.0 [59.0, 61.0]" in text
-    assert "<summary>Published rows (CAVIAR)</summary>" in source
-    assert "-3.6 lower" in text  # CAVIAR: 63.6 published
-    assert "Measured on synth, published on MLR-CUHK03: other images" in text
-    assert "◔ one seed: indicative" in text
-    assert "would be inconclusive: w/o val, rank1: 50" in text
-    assert "CAVIAR <as it is>" in text
-    assert "86.96" in text  # the audit: VPFA Table 10
-    assert "f00d" in text
-    assert "smoke/" not in source
-    assert "<script" not in source
+def test_links_lead_to_rendered_notebooks_and_never_to_their_json(project):
+    found = pages(project, rendered={"13_lrar": "LRAR: adapt"}, others=[("docs/index.html", "Documents")])
+    assert 'href="../notebooks/13_lrar.html"' in found["papers/lrar.html"]
+    assert '<li><a href="notebooks/13_lrar.html">13_lrar</a>: LRAR: adapt</li>' in found["index.html"]
+    assert '<a href="../docs/index.html">Documents</a>' in found["papers/lrar.html"]
+    assert not any(".ipynb" in text for text in found.values())
+    # a notebook without a page is named, not linked
+    assert "notebooks/" not in "".join(pages(project).values())
+
+
+def test_the_papers_pages_show_everything(project):
+    found = pages(project)
+    for key in papers.PAPERS:
+        text = " ".join(Page(found[f"papers/{key}.html"]).words)
+        assert all(artefact.caption in text for artefact in papers.ARTEFACTS if artefact.paper == key)
+        assert all(claim.text in text for claim in papers.CLAIMS if claim.paper == key)
+    lrar = " ".join(Page(found["papers/lrar.html"]).words)
+    assert "60.0 [59.0, 61.0]" in lrar
+    assert "<summary>Published rows (CAVIAR)</summary>" in found["papers/lrar.html"]
+    assert "-3.6 lower" in lrar  # CAVIAR: 63.6 published
+    assert "Measured on synth, published on MLR-CUHK03: other images" in lrar
+    assert "◔ one seed: indicative" in lrar
+    assert "would be inconclusive: w/o val, rank1: 50" in lrar
+    assert "CAVIAR <as it is>" in lrar
+    assert "r = 3 unseen costs around 2 points" in lrar  # its own audit note
+    assert "r = 3 unseen costs" not in found["papers/vpfa.html"]
+    assert "86.96" in found["audit.html"]  # VPFA Table 10
+    assert "86.96" in found["papers/vpfa.html"]
+    assert "f00d" in found["runs.html"]
+    assert not any("smoke/" in text or "<script" in text for text in found.values())
+
+
+def test_the_first_screen_has_five_methods_their_gains_and_what_holds(project):
+    gains(project, "cadnet", "CAD-Net", -5.0, seeds=3)
+    gains(project, "vpfa", "HR only + VPFA", 2.0, seeds=1)
+    gains(project, "vpfa", "HR + LR + VPFA", 4.0, seeds=3)
+    index = pages(project)["index.html"]
+    table = index[index.index("<table") : index.index("</table>")]
+    lines = [" ".join(Page(line).words) for line in re.findall(r"<tr>.*?</tr>", table)[1:]]
+    assert [line.partition(" (")[0] for line in lines] == ["CAD-Net", "INTACT", "LRAR", "DRFM", "VPFA", "VPFA"]
+    assert "-4.9 [-6" in lines[0]
+    assert '<span class="pill bad">-4.9' in table
+    assert "not yet" in lines[1]
+    assert "not measured" in lines[2]  # its notebook is there
+    assert "hold" in lines[2]
+    assert "not yet" in lines[3]
+    assert "HR only + VPFA" in lines[4]
+    assert '<span class="pill plain">+2.0 [+1.0, +3.0]◔' in table  # one training decides nothing
+    assert '<span class="pill good">+4.1' in table
+
+
+def test_the_first_screen_counts_the_verdicts_of_the_file(project):
+    verdicts.write(papers.CLAIMS)
+    written = pd.read_csv(project / "results" / "demo" / "synth" / "claims.csv").verdict
+    holds, fails = (written == "holds").sum(), (written == "fails").sum()
+    text = " ".join(Page(pages(project)["index.html"]).words)
+    assert f"✓ {holds} hold   ✗ {fails} fail   ≈ {len(written) - holds - fails} open" in text
+
+
+def test_a_wide_table_scrolls_by_itself_and_can_be_reached_by_key(project):
+    found = pages(project)
+    for text in found.values():
+        opened = text.count('<div class="scroll" role="region" tabindex="0"')
+        assert opened + text.count("<details><summary>Published rows") >= text.count("<table")
+    style = (project / "site" / "style.css").read_text()
+    assert ".scroll::-webkit-scrollbar-thumb" in style
+    assert "scrollbar-color" in style
 
 
 def test_the_same_files_give_the_same_bytes(project):
-    first = html.build(project / "notebooks").read_bytes()
-    assert html.build(project / "notebooks").read_bytes() == first
+    assert pages(project) == pages(project)
 
 
-def test_a_page_before_anything_is_measured(tmp_path, monkeypatch):
+def test_pages_before_anything_is_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
-    text = html.build(tmp_path).read_text(encoding="utf-8")
-    assert "Nothing has been measured yet." in text
-    assert "planned" in text
+    found = pages(tmp_path)
+    assert "Nothing has been measured yet." in found["runs.html"]
+    assert found["index.html"].count("not yet") == 5
+    assert "Its notebook is not written yet." in found["papers/lrar.html"]
 
 
 def test_rows_without_their_run_are_marked(project):
     (project / "results" / "demo" / "synth" / "lrar.run.json").unlink()
-    text = html.build(project / "notebooks").read_text(encoding="utf-8")
-    assert "The run did not finish" in text
-    assert str(project) not in text
-    assert "✗ differs" in text
+    found = pages(project)
+    assert "The run did not finish" in found["papers/lrar.html"]
+    assert "✗ differs" in found["runs.html"]
+    assert not any(str(project) in text for text in found.values())
 
 
 def test_a_damaged_result_file_is_said(project):
     (project / "results" / "demo" / "synth" / "lrar.csv").write_text("broken")
     with pytest.raises(results.ResultsError, match="must have the columns"):
-        html.build(project / "notebooks")
+        pages(project)
+
+
+def test_a_folder_that_cannot_be_written_is_said(project):
+    (project / "site").mkdir()
+    (project / "site" / "index.html").mkdir()
+    with pytest.raises(results.ResultsError, match="Could not write"):
+        pages(project)

@@ -220,6 +220,31 @@ def test_a_control_that_is_the_yardstick() -> None:
     )
 
 
+def test_the_result_is_one_sentence_with_its_trainings() -> None:
+    own, metrics = ("LRAR", "MLR {2,3,4}"), {"rank1_over_control_gain": 3.0, "rank1_gain": -2.0}
+    others = rows({("HR + LR", own[1]): 40.0, ("HR + LR", "r = 2"): 50.0}, artefact=tables.ONE_FIELD)
+
+    def told(**options: object) -> str:
+        gains = [rows({own: value}, metric, artefact=tables.ONE_FIELD, **options) for metric, value in metrics.items()]
+        return sentences.result(pd.concat([others, *gains]), "LRAR", "IDE + Verif", "HR + LR")
+
+    said = (
+        "Under MLR {2,3,4}, the Rank-1 of LRAR is 3.0 points [2.0, 4.0] above that of IDE + Verif (its control) and "
+        "2.0 points [1.0, 3.0] below that of HR + LR (the yardstick), in "
+    )
+    assert told(seeds=1) == f"{said}one training."
+    three = told(seeds=3)
+    assert three.endswith(", in 3 trainings.")
+    assert three.count(". ") == 0
+
+
+def test_a_result_before_anything_is_measured() -> None:
+    nothing = pd.DataFrame(columns=[*results.COLUMNS, "folder_dataset"])
+    said = "What LRAR gains is not measured here yet: the cells below do it."
+    assert sentences.result(nothing, "LRAR", "IDE + Verif", "HR + LR") == said
+    assert sentences.result(rows({("LRAR", ""): 1.0}), "LRAR", "IDE + Verif", "HR + LR") == said
+
+
 # ---- INTACT's own ----------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,5 @@
-"""Notebook, index page and claims.csv say the same of the committed results."""
+"""Notebook, the papers' pages and claims.csv say the same of the committed results."""
 
-import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -46,16 +45,17 @@ class Tables(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def on_the_page(text: str) -> dict[tuple[str, str, str, str], str]:
-    """(folder, paper, place, claim) -> the verdict that stands on the page."""
+def on_the_pages(folder: Path) -> dict[tuple[str, str, str, str], str]:
+    """(folder, paper, place, claim) -> the verdict that stands on the paper's page."""
     found = {}
-    for paper, section in re.findall(r'<section id="(\w+)">(.*?)</section>', text, flags=re.DOTALL):
-        article = section.partition("<h3>What the paper says</h3>")[2]
-        head, *lines = Tables(article).rows or [[]]
+    html.build(folder)
+    for page in (folder / "papers").glob("*.html"):
+        text = page.read_text(encoding="utf-8").partition("<h2 id=claims>")[2].partition("</section>")[0]
+        head, *lines = Tables(text).rows or [[]]
         for line in lines:
             for column, cell in list(zip(head, line, strict=True))[3:]:  # after claim, place, the paper's own tables
                 dataset, profile = column.split(", ")
-                found[f"{profile}/{dataset}", paper, line[1], line[0]] = cell[1:].strip()
+                found[f"{profile}/{dataset}", page.stem, line[1], line[0]] = cell[1:].strip()
     return found
 
 
@@ -70,8 +70,8 @@ def in_files() -> dict[tuple[str, str, str, str], str]:
 
 
 @pytest.mark.usefixtures("committed")
-def test_the_index_page_and_the_files_agree():
-    page = on_the_page((ROOT / "results" / "index.html").read_text(encoding="utf-8"))
+def test_the_papers_pages_and_the_files_agree(tmp_path):
+    page = on_the_pages(tmp_path)
     assert page == in_files()
     assert len(page) > 60
     assert set(page.values()) <= set(claims.VERDICTS)
@@ -114,7 +114,7 @@ def measured(tmp_path, monkeypatch):
 def test_a_notebook_judges_all_rows_of_the_folder(measured):
     (file,) = verdicts.write(papers.CLAIMS)
     assert file == measured / "demo" / "synth" / "claims.csv"
-    assert on_the_page(html.build().read_text(encoding="utf-8")) == in_files()
+    assert on_the_pages(measured / "site") == in_files()
     shown = verdicts.of_notebook(lrar, "13_lrar", "demo", "synth").data
     written = pd.read_csv(file)
     assert Tables(shown).rows[1:] == written[["artefact", "claim", "verdict", "detail"]].to_numpy().tolist()

@@ -10,7 +10,7 @@ from reid_lib.reporting.statements import CAVIAR, CUHK, MARKET, MSMT, VIPER, Com
 PAPER = Paper("vpfa", "VPFA", "VPFA (2025)", "15_vpfa")
 
 ARTEFACTS: tuple[Artefact, ...] = (
-    PAPER.left_out("diagram", "Fig. 1", "Motivation: offsets of words and of resolutions"),
+    PAPER.figure("Fig. 1", "The idea: as words have directions, so has resolution, sketched with three persons"),
     PAPER.text(
         "Section 1",
         "Cosine of the mean HR - LR difference between two halves (Table 1, not in the text we have)",
