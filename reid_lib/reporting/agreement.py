@@ -38,6 +38,12 @@ PLACE = ["profile", "folder_dataset", "dataset", "paper", "artefact", "method", 
 _ROW = [*PLACE, "seed"]
 _VALUED = [*_ROW, "value"]
 _ALIKE = ["profile", "folder_dataset", "paper", "metric"]  # rows whose trainings differ alike
+_SET_UP = {
+    "CPU": ("hardware", "cpu"),
+    "GPU": ("hardware", "gpu"),
+    "torch": ("versions", "torch"),
+    "precision": ("parameters", "precision"),
+}  # where a run.json says it
 _TIME = re.compile(r"second|minute|hour|throughput")
 
 
@@ -54,6 +60,7 @@ class Agreement:
         only_here, only_there: PLACE of rows that only one has, or that both have with other seeds.
         verdicts: profile, data set, paper, artefact, claim, here, there, changed: one line for each claim whose verdict
             is not the same word.
+        set_up: in words, how what the compared rows were measured on differs; "" where they do not, or it is not known.
     """
 
     compared: pd.DataFrame
@@ -62,6 +69,7 @@ class Agreement:
     only_here: pd.DataFrame
     only_there: pd.DataFrame
     verdicts: pd.DataFrame
+    set_up: str = ""
 
     @property
     def percent(self) -> float:
@@ -106,7 +114,7 @@ class Agreement:
                 f"For {unknown} rows no side has several seeds, which would tell how far trainings differ: they are "
                 "compared over trials alone."
             )
-        return found
+        return [*found, self.set_up] if self.set_up else found
 
     def summary(self) -> str:
         """One paragraph in words."""
@@ -142,6 +150,7 @@ def compare(here: Path, there: Path, entries: Sequence[Claim], where: str = ALL)
         _left_over(one, pairs),
         _left_over(two, pairs),
         _verdicts(here, there, entries, _folders(one) & _folders(two)),
+        _set_up(one.merge(again), two.merge(again)),
     )
 
 
@@ -197,6 +206,17 @@ def _between_trainings(sides: Sequence[pd.DataFrame]) -> pd.DataFrame:  # decisi
         found.append(number[number["size"] > 1].assign(freedom=number["size"] - 1))
     pooled = pd.concat(found).groupby(_ALIKE).agg(deviation=("var", "mean"), freedom=("freedom", "sum")).reset_index()
     return pooled.assign(deviation=pooled.deviation.astype(float) ** 0.5)
+
+
+def _set_up(here: pd.DataFrame, there: pd.DataFrame) -> str:
+    """One sentence on what of _SET_UP the runs of the two sides do not share; "" where all is alike or unknown."""
+    sides = [[json.loads(run) for run in side.run.unique() if run] for side in (here, there)]
+    said = []
+    for name, (part, key) in _SET_UP.items():
+        found = [sorted({str(run[part][key] or "none") for run in runs if key in run.get(part, {})}) for runs in sides]
+        if all(found) and found[0] != found[1]:
+            said.append(f"{name} ({' against '.join(' and '.join(values) for values in found)})")
+    return f"The two sides differ in {', '.join(said)}." if said else ""
 
 
 def _folders(rows: pd.DataFrame) -> set[tuple[str, str]]:

@@ -144,6 +144,27 @@ def test_rows_that_are_the_exactly_the_same_are_counted(folders):
     assert "5 of 5 rows agree (100.0 %, needed: 95 %), 4 exactly; " in folders.compare().summary()
 
 
+def test_it_is_said_when_the_two_sides_ran_on_different_machines(folders):
+    one = {
+        "hardware": {"cpu": "AMD", "gpu": None},
+        "versions": {"torch": "2.9"},
+        "parameters": {"precision": "float32"},
+    }
+    other = {"hardware": {"cpu": "Intel", "gpu": None}, "versions": {"torch": "2.8"}, "parameters": {}}
+    folders("there", TABLE, **one)
+    folders("here", TABLE, **one)
+    assert folders.compare().set_up == ""
+    folders("here", TABLE, **other)
+    assert "The two sides differ in CPU (Intel against AMD), torch (2.8 against 2.9). " in folders.compare().summary()
+    folders("here", TABLE, seeds=1, **one | {"parameters": {"precision": "bfloat16"}})
+    assert folders.compare().set_up == (
+        "The two sides differ in CPU (AMD and Intel against AMD), torch (2.8 and 2.9 against 2.9), "
+        "precision (bfloat16 against float32)."
+    )
+    folders("there", TABLE)
+    assert folders.compare().set_up == ""
+
+
 def test_numbers_within_both_intervals_agree_and_others_are_listed(folders):
     folders("here", TABLE)
     folders("there", TABLE | {"IDE + Verif": 40.9, "mask + val": 63.0})
