@@ -344,8 +344,7 @@ def test_a_run_ends_with_how_its_rows_agree_with_those_of_before(project: Path, 
     _measuring(project, "01_second", "two", (50.5, 0))
     first, row, command = _told(project, count=count)
     assert first == (
-        "Rows that stood here and were measured again: 2; 1 agree within both intervals, 1 do not; "
-        "verdicts that changed: 0"
+        "Rows that stood here and were measured again: 2; 1 agree (0 exactly), 1 do not; verdicts that changed: 0"
     )
     assert row == "  differs: synth, lrar, 00_first, m, rank1: 53.0 [52.0, 54.0], before 50.0 [49.0, 51.0]"
     assert command.endswith("before --only demo/synth")

@@ -1,10 +1,22 @@
 """Do I get your numbers? The measured rows and verdicts of one results folder against those of another.
 
-Two numbers agree when the 95 % interval of their difference contains 0: the difference is no larger than the root of
-the sum of squares of the two half widths that face each other (`claims.compare`). A seed is compared with the same seed
-(decision RUN-16): of each number those seeds count that both sides have, merged on each side. Rows without an interval
-on both sides have no such test and do not count, and neither do rows of time, nor what one run measured and both sides
-hold.
+A seed is compared with the same seed (decision RUN-16): of each number those seeds count that both sides have, merged
+on each side. Rows without an interval on both sides have no test and do not count, and neither do rows of time, nor
+what one run measured and both sides hold.
+
+On another machine a training with the same seed ends like one with another seed. Two numbers over n seeds therefore
+agree when the 95 % interval of the difference of two trainings contains 0 (decision RUN-17), which is when they differ
+by no more than
+
+    sqrt(a^2 + b^2 + t^2 s^2 (1/n + 1/n))
+
+a and b are the half widths over trials that face each other; over n seeds, which are all tested on the same trials, the
+root of their mean square. s is the standard deviation between trainings: the root of the mean variance over seeds, of
+all rows of the same profile, data set, paper and metric that have several seeds, on both sides together; what one run
+measured and both hold counts there, with the numbers that are asked about. t is Student's, with the degrees of freedom
+of these variances. The interval of merged seeds, which tables show, has the seeds in it already and is not used here.
+Trials are mostly the same on both sides, so a and b err on the wide side. Where no row has several seeds s is not
+known, and a and b stand alone.
 """
 
 import json
@@ -13,7 +25,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from reid_lib.reporting import claims, mixed, results, tables, verdicts
 from reid_lib.reporting.claims import Claim
@@ -22,6 +36,14 @@ ALL = "*/*"  # profile and data set
 NEEDED = 95.0  # percent of the compared rows that must agree
 PLACE = ["profile", "folder_dataset", "dataset", "paper", "artefact", "method", "setting", "metric"]
 _ROW = [*PLACE, "seed"]
+_VALUED = [*_ROW, "value"]
+_ALIKE = ["profile", "folder_dataset", "paper", "metric"]  # rows whose trainings differ alike
+_SET_UP = {
+    "CPU": ("hardware", "cpu"),
+    "GPU": ("hardware", "gpu"),
+    "torch": ("versions", "torch"),
+    "precision": ("parameters", "precision"),
+}  # where a run.json says it
 _TIME = re.compile(r"second|minute|hour|throughput")
 
 
@@ -30,12 +52,15 @@ class Agreement:
     """What two results folders say, side by side.
 
     Attributes:
-        compared: rows that both have, with an interval on one side at least: PLACE, `here` and `there` as text, agrees.
+        compared: rows that both have, with an interval on one side at least: PLACE, `here` and `there` as text, agrees,
+            exact (the same number), and `deviation`: the standard deviation between trainings, 0 where
+            nothing was trained, NaN where not known.
         without_interval: how many rows both have without one.
         same_run: how many rows both have from one and the same run.
         only_here, only_there: PLACE of rows that only one has, or that both have with other seeds.
         verdicts: profile, data set, paper, artefact, claim, here, there, changed: one line for each claim whose verdict
             is not the same word.
+        set_up: in words, how what the compared rows were measured on differs; "" where they do not, or it is not known.
     """
 
     compared: pd.DataFrame
@@ -44,6 +69,7 @@ class Agreement:
     only_here: pd.DataFrame
     only_there: pd.DataFrame
     verdicts: pd.DataFrame
+    set_up: str = ""
 
     @property
     def percent(self) -> float:
@@ -57,7 +83,8 @@ class Agreement:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """What a reader should look at, by title; what is empty is left out."""
-        differing = self.compared[~self.compared.agrees].drop(columns=["agrees", "profile", "folder_dataset"])
+        shown = [name for name in [*PLACE, "here", "there"] if name not in ("profile", "folder_dataset")]
+        differing = self.compared.loc[~self.compared.agrees, shown]
         changed = self.verdicts[self.verdicts.changed].drop(columns="changed")
         other = self.verdicts[~self.verdicts.changed].drop(columns="changed")
         found = {
@@ -72,16 +99,36 @@ class Agreement:
             )
         return {title: table for title, table in found.items() if len(table)}
 
+    def notes(self) -> list[str]:
+        """What a reader needs to judge the counts, in sentences: how far trainings differ, and what they ran on."""
+        found = []
+        rank1 = self.compared[(self.compared.metric == "rank1") & (self.compared.deviation > 0)].deviation
+        if len(rank1):
+            sizes = " to ".join(dict.fromkeys(f"{size:.1f}" for size in (rank1.min(), rank1.max())))
+            found.append(
+                f"A training's standard deviation in Rank-1 is taken to be {sizes}, from rows of several seeds."
+            )
+        unknown = int(self.compared.deviation.isna().sum())
+        if unknown:
+            found.append(
+                f"For {unknown} rows no side has several seeds, which would tell how far trainings differ: they are "
+                "compared over trials alone."
+            )
+        return [*found, self.set_up] if self.set_up else found
+
     def summary(self) -> str:
         """One paragraph in words."""
-        changed = int(self.verdicts.changed.sum())
+        agree, exact = int(self.compared.agrees.sum()), int(self.compared.exact.sum())
         said = "The results agree." if self.agrees else "The results do not agree."
-        return (
-            f"{int(self.compared.agrees.sum())} of {len(self.compared)} rows agree ({self.percent:.1f} %, needed: "
-            f"{NEEDED:g} %); {self.without_interval} more have no interval, {self.same_run} come from the same run on "
-            f"both sides, and do not count; only here: {len(self.only_here)}, only there: {len(self.only_there)}. "
-            f"Verdicts that changed: {changed}. " + (said if len(self.compared) else "Nothing was measured twice.")
-        )
+        sentences = [
+            f"{agree} of {len(self.compared)} rows agree ({self.percent:.1f} %, needed: {NEEDED:g} %), {exact} "
+            f"exactly; {self.without_interval} more have no interval, {self.same_run} come from the same run on "
+            f"both sides, and do not count; only here: {len(self.only_here)}, only there: {len(self.only_there)}.",
+            *self.notes(),
+            f"Verdicts that changed: {int(self.verdicts.changed.sum())}.",
+            said if len(self.compared) else "Nothing was measured twice.",
+        ]
+        return " ".join(sentences)
 
 
 def compare(here: Path, there: Path, entries: Sequence[Claim], where: str = ALL) -> Agreement:
@@ -94,13 +141,16 @@ def compare(here: Path, there: Path, entries: Sequence[Claim], where: str = ALL)
     same = one[one.run != ""].merge(two, on=[*_ROW, "run", "value", "low", "high"])
     again = _left_over(pairs, same, _ROW)
     both = _merged(one.merge(again)).merge(_merged(two.merge(again)), on=PLACE, suffixes=("_here", "_there"))
+    # seed 0, measured again beside seeds 1 and 2 of there, would make its own difference look like chance
+    between = _between_trainings([two, _left_over(one, same, _VALUED)])
     return Agreement(
-        _compared(both),
+        _compared(both.merge(between, on=_ALIKE, how="left")),
         int((both.low_here.isna() & both.low_there.isna()).sum()),
         len(_left_over(pairs, again)),
         _left_over(one, pairs),
         _left_over(two, pairs),
         _verdicts(here, there, entries, _folders(one) & _folders(two)),
+        _set_up(one.merge(again), two.merge(again)),
     )
 
 
@@ -133,13 +183,40 @@ def _text(run: Mapping | None) -> str:
 
 
 def _merged(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each number over its seeds: PLACE, value, low, high."""
+    """One row for each number over its seeds: PLACE, value, low, high, seeds, and `below` and `above`.
+
+    These are half widths over trials. All seeds are tested on the same trials, so over seeds they are the root of the
+    mean square, not divided by the number of seeds.
+    """
     parts = [
         results.merge_seeds(part.drop(columns=["folder_dataset", "run"])).assign(folder_dataset=name)
         for name, part in rows.groupby("folder_dataset", sort=True)
     ]
-    columns = [*PLACE, "value", "low", "high"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    columns = [*PLACE, "value", "low", "high", "seeds"]
+    merged = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    squares = rows.assign(below=(rows.value - rows.low) ** 2, above=(rows.high - rows.value) ** 2)
+    return merged.merge(squares.groupby(PLACE)[["below", "above"]].mean().pow(0.5).reset_index(), on=PLACE)
+
+
+def _between_trainings(sides: Sequence[pd.DataFrame]) -> pd.DataFrame:  # decision RUN-17
+    """How far trainings differ in each metric, pooled over sides: _ALIKE, `deviation`, its degrees of `freedom`."""
+    found = []
+    for side in sides:
+        number = side[side.seed.notna()].groupby(PLACE).value.agg(["var", "size"]).reset_index()
+        found.append(number[number["size"] > 1].assign(freedom=number["size"] - 1))
+    pooled = pd.concat(found).groupby(_ALIKE).agg(deviation=("var", "mean"), freedom=("freedom", "sum")).reset_index()
+    return pooled.assign(deviation=pooled.deviation.astype(float) ** 0.5)
+
+
+def _set_up(here: pd.DataFrame, there: pd.DataFrame) -> str:
+    """One sentence on what of _SET_UP the runs of the two sides do not share; "" where all is alike or unknown."""
+    sides = [[json.loads(run) for run in side.run.unique() if run] for side in (here, there)]
+    said = []
+    for name, (part, key) in _SET_UP.items():
+        found = [sorted({str(run[part][key] or "none") for run in runs if key in run.get(part, {})}) for runs in sides]
+        if all(found) and found[0] != found[1]:
+            said.append(f"{name} ({' against '.join(' and '.join(values) for values in found)})")
+    return f"The two sides differ in {', '.join(said)}." if said else ""
 
 
 def _folders(rows: pd.DataFrame) -> set[tuple[str, str]]:
@@ -147,17 +224,26 @@ def _folders(rows: pd.DataFrame) -> set[tuple[str, str]]:
 
 
 def _compared(both: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    for row in both.itertuples():
-        a = claims.Row("", "", "", row.value_here, row.low_here, row.high_here)
-        b = claims.Row("", "", "", row.value_there, row.low_there, row.high_there)
-        if pd.isna(a.low) and pd.isna(b.low):
-            continue
-        # "a is larger" and "b is larger" are both undecided, or the two are the same
-        agrees = a.value == b.value or "holds" not in (claims.compare(a, b), claims.compare(b, a))
-        shown = [tables.with_interval(x.value, x.low, x.high, row.metric) for x in (a, b)]
-        lines.append((*(getattr(row, name) for name in PLACE), *shown, agrees))
-    return pd.DataFrame(lines, columns=[*PLACE, "here", "there", "agrees"]).astype({"agrees": bool})
+    both = both[both.low_here.notna() | both.low_there.notna()]
+    gap = both.value_here - both.value_there
+    a = both.below_here.where(gap > 0, both.above_here).fillna(0.0)
+    b = both.above_there.where(gap > 0, both.below_there).fillna(0.0)
+    trained = both.seeds_here > 0
+    per_seed = 1 / both.seeds_here.where(trained) + 1 / both.seeds_there.where(trained)
+    training = (stats.t.ppf(0.975, both.freedom) * both.deviation) ** 2 * per_seed  # t^2 s^2 (1/n + 1/n)
+    shown = {
+        side: [
+            tables.with_interval(*cells)
+            for cells in zip(*(both[f"{name}_{side}"] for name in ("value", "low", "high")), both.metric, strict=True)
+        ]
+        for side in ("here", "there")
+    }
+    return both[PLACE].assign(
+        **shown,
+        agrees=gap.abs() - np.sqrt(a**2 + b**2 + training.fillna(0.0)) <= 1e-9,
+        exact=gap == 0,
+        deviation=both.deviation.where(trained, 0.0),
+    )
 
 
 def _left_over(rows: pd.DataFrame, others: pd.DataFrame, names: Sequence[str] = PLACE) -> pd.DataFrame:

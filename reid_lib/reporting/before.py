@@ -82,7 +82,8 @@ def _lines(found: Agreement) -> list[str]:
     changed = found.verdicts[found.verdicts.changed]
     counts = [
         f"Rows that stood here and were measured again: {len(found.compared) + found.without_interval}",
-        f"{len(found.compared) - len(differing)} agree within both intervals, {len(differing)} do not",
+        f"{len(found.compared) - len(differing)} agree ({int(found.compared.exact.sum())} exactly), "
+        f"{len(differing)} do not",
         f"{found.without_interval} have no interval" if found.without_interval else "",
         _moved(found),
         f"verdicts that changed: {len(changed)}",
@@ -95,7 +96,8 @@ def _lines(found: Agreement) -> list[str]:
     verdicts = [
         f"{row.paper}, {row.artefact}, {row.claim}: {row.here}, before {row.there}" for row in changed.itertuples()
     ]
-    return ["; ".join(filter(None, counts)), *_few("differs", rows), *_few("verdict", verdicts)]
+    notes = [f"  {sentence}" for sentence in found.notes()]
+    return ["; ".join(filter(None, counts)), *_few("differs", rows), *_few("verdict", verdicts), *notes]
 
 
 def _moved(found: Agreement) -> str:

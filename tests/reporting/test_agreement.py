@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 
 from reid_lib.reporting import agreement, papers, results
@@ -19,16 +20,18 @@ def folders(tmp_path, monkeypatch):
         metric: str = "rank1",
         half: float | None = 1.0,
         dataset: str = "synth",
+        **record: object,
     ) -> None:
         monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / name))
         interval = lambda v: {} if half is None else {"low": v - half, "high": v + half, "trials": 10}  # noqa: E731
         for seed in range(seeds) if isinstance(seeds, int) else seeds:
+            more = (seed or 0) / 10
             rows = [
-                {"artefact": "Table II", "method": m, "metric": metric, "value": v + seed / 10, "seed": seed}
-                | interval(v + seed / 10)
+                {"artefact": "Table II", "method": m, "metric": metric, "value": v + more, "seed": seed}
+                | interval(v + more)
                 for m, v in values.items()
             ]
-            run = RUN | {"time": f"in {name}"}
+            run = RUN | {"time": f"in {name}"} | record
             results.write(rows, "demo", dataset, "lrar", run, written=results.groups(rows, dataset))
 
     save.compare = lambda *where: agreement.compare(tmp_path / "here", tmp_path / "there", papers.CLAIMS, *where)
@@ -43,6 +46,123 @@ def test_the_same_numbers_agree(folders):
     assert (found.percent, len(found.compared), found.agrees) == (100, 5, True)
     assert found.tables() == {}
     assert found.summary().endswith("Verdicts that changed: 0. The results agree.")
+
+
+def simulated(folders, name, seeds, methods=200, shift=0.0, deviation=2.0, error=0.5):
+    """Trainings of `methods` that spread by `deviation`; noise of trials with `error`, the same for all seeds."""
+    random = np.random.default_rng([len(name), *seeds])
+    noise, half = error * random.normal(size=methods), 2.262 * error  # t with 9 degrees of freedom
+    for seed in seeds:
+        values = dict(enumerate(50 + shift + noise + deviation * random.normal(size=methods)))
+        folders(name, {f"m{i}": v - seed / 10 for i, v in values.items()}, seeds=(seed,), half=half)
+
+
+@pytest.mark.parametrize(("here", "deviation"), [((0,), 2.0), ((0, 1, 2), 2.0), ((0,), 0.0)])
+def test_trainings_of_one_distribution_agree_in_about_95_percent(folders, here, deviation):
+    """Decision RUN-17: one seed against three and three against three; 200 rows, so give or take 3 percent."""
+    simulated(folders, "there", (0, 1, 2), deviation=deviation)
+    simulated(folders, "here", here, deviation=deviation)
+    found = folders.compare()
+    assert len(found.compared) == 200
+    assert found.compared.deviation.unique() == pytest.approx(deviation, abs=0.2)
+    assert 92 <= found.percent <= (98 if deviation else 100)  # half widths by t: 97.6 where only trials count
+
+
+@pytest.mark.parametrize(("here", "most"), [((0,), 65), ((0, 1, 2), 10)])
+def test_a_shift_of_three_standard_deviations_is_found(folders, here, most):
+    """The difference of two trainings spreads by 1.41 of them, so three are found in 57 %; of three seeds in 96 %."""
+    simulated(folders, "there", (0, 1, 2))
+    simulated(folders, "here", here, shift=6.0)
+    assert folders.compare().percent < most
+
+
+def test_a_shift_of_seed_0_beside_the_old_seeds_does_not_excuse_itself(folders, tmp_path):
+    simulated(folders, "there", (0, 1, 2))
+    shutil.copytree(tmp_path / "there", tmp_path / "here")
+    simulated(folders, "here", (0,), shift=12.0)
+    found = folders.compare()
+    assert found.compared.deviation.unique() == pytest.approx(2.0, abs=0.2)
+    assert found.percent < 5
+
+
+def test_one_real_difference_among_rows_that_differ_by_chance_is_found(folders):
+    simulated(folders, "there", (0, 1, 2), methods=40)
+    simulated(folders, "here", (0,), methods=40)
+    folders("there", {"ours": 60.0})
+    folders("here", {"ours": 70.0}, seeds=1)
+    listed = folders.compare().tables()["Rows that do not agree"]
+    assert "ours" in listed.method.tolist()
+    assert len(listed) < 6
+
+
+def test_the_standard_deviation_is_that_of_rows_of_the_same_metric_and_data_set(folders):
+    """By hand: the variances over seeds are 0.01 and 4; of the metrics map and of viper they are others."""
+    for name in ("there", "here"):
+        folders(name, {"a": 50.0}, seeds=3 if name == "there" else 1)
+        folders(name, {"a": 50.0}, metric="map", seeds=1)
+        folders(name, {"a": 50.0}, dataset="viper", seeds=1)
+    for seed, value in enumerate((48.0, 49.9, 51.8)):  # the fixture adds 0.1 for each seed
+        folders("there", {"b": value}, seeds=(seed,))
+    found = folders.compare().compared.set_index(["folder_dataset", "metric"]).deviation
+    assert found["synth", "rank1"] == pytest.approx(((0.01 + 4) / 2) ** 0.5)
+    assert found[["viper"]].isna().all()
+    assert np.isnan(found["synth", "map"])
+    half = (2 + 2.7764**2 * 2.005 * 2) ** 0.5  # trials 1 and 1, t with 4 degrees of freedom
+    for gap, agrees in ((half - 0.01, True), (half + 0.01, False)):
+        folders("here", {"a": 50.0 + gap}, seeds=1)
+        assert folders.compare("demo/synth").compared.set_index(["method", "metric"]).agrees["a", "rank1"] == agrees
+    said = folders.compare().summary()
+    assert "A training's standard deviation in Rank-1 is taken to be 1.4, from rows of several seeds." in said
+    assert "For 2 rows no side has several seeds, which would tell how far trainings differ" in said
+
+
+def test_without_several_seeds_only_trials_count(folders):
+    folders("there", TABLE, seeds=1)
+    folders("here", {name: value + 1.4 for name, value in TABLE.items()}, seeds=1)
+    found = folders.compare()
+    assert found.percent == 100
+    assert "For 5 rows no side has several seeds" in found.summary()
+    assert "standard deviation" not in found.summary()
+    folders("here", {name: value + 1.5 for name, value in TABLE.items()}, seeds=1)
+    assert folders.compare().percent == 0
+
+
+def test_rows_that_no_training_made_have_no_deviation(folders):
+    for name, value in (("there", 50.0), ("here", 51.5)):
+        folders(name, {"ours": 50.0})
+        folders(name, {"Bicubic": value}, seeds=(None,))
+    found = folders.compare()
+    row = found.compared.set_index("method").loc["Bicubic"]
+    assert (row.agrees, row.deviation) == (False, 0)
+    assert "no side has several seeds" not in found.summary()
+
+
+def test_rows_that_are_the_exactly_the_same_are_counted(folders):
+    for name in ("there", "here"):
+        folders(name, TABLE)
+    folders("here", {"w/o mask": 45.01})
+    assert "5 of 5 rows agree (100.0 %, needed: 95 %), 4 exactly; " in folders.compare().summary()
+
+
+def test_it_is_said_when_the_two_sides_ran_on_different_machines(folders):
+    one = {
+        "hardware": {"cpu": "AMD", "gpu": None},
+        "versions": {"torch": "2.9"},
+        "parameters": {"precision": "float32"},
+    }
+    other = {"hardware": {"cpu": "Intel", "gpu": None}, "versions": {"torch": "2.8"}, "parameters": {}}
+    folders("there", TABLE, **one)
+    folders("here", TABLE, **one)
+    assert folders.compare().set_up == ""
+    folders("here", TABLE, **other)
+    assert "The two sides differ in CPU (Intel against AMD), torch (2.8 against 2.9). " in folders.compare().summary()
+    folders("here", TABLE, seeds=1, **one | {"parameters": {"precision": "bfloat16"}})
+    assert folders.compare().set_up == (
+        "The two sides differ in CPU (AMD and Intel against AMD), torch (2.8 and 2.9 against 2.9), "
+        "precision (bfloat16 against float32)."
+    )
+    folders("there", TABLE)
+    assert folders.compare().set_up == ""
 
 
 def test_numbers_within_both_intervals_agree_and_others_are_listed(folders):

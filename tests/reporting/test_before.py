@@ -37,8 +37,7 @@ def test_the_rows_of_before_are_compared_with_those_of_now(root: Path):
     save({"mask + val": 43.0, "w/o mask": 45.5}, seeds=(0, 1, 2))
     first, *others = told()
     assert first == (
-        "Rows that stood here and were measured again: 2; 1 agree within both intervals, 1 do not; "
-        "verdicts that changed: 1"
+        "Rows that stood here and were measured again: 2; 1 agree (0 exactly), 1 do not; verdicts that changed: 1"
     )
     assert others[0].startswith("  differs: synth, lrar, Table II, mask + val, rank1: 43.0 [")
     assert ", before 60.0 [" in others[0]
@@ -70,7 +69,7 @@ def test_rows_without_interval_and_rows_that_are_new_or_gone_are_counted():
     save({"LRAR, z": 0.5}, (0,), metric="silhouette_rate", **plain)
     save({"LRAR, v_1": 0.3}, (0,), metric="silhouette_identity", **plain)
     assert told()[0] == (
-        "Rows that stood here and were measured again: 1; 0 agree within both intervals, 0 do not; "
+        "Rows that stood here and were measured again: 1; 0 agree (0 exactly), 0 do not; "
         "1 have no interval; 1 new, 1 gone; verdicts that changed: 0"
     )
 
@@ -79,7 +78,7 @@ def test_a_seed_that_is_measured_again_is_compared_with_itself():
     save()
     before.keep("demo", "synth")
     save({"mask + val": 63.0}, seeds=(0,))  # merged with the two that stay it would be near
-    assert "0 agree within both intervals, 1 do not" in told()[0]
+    assert "0 agree (0 exactly), 1 do not" in told()[0]
 
 
 def test_other_seeds_are_new():
