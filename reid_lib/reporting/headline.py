@@ -12,6 +12,7 @@ YARDSTICK = "HR + LR"
 # method -> its matched control: all else equal, without what the paper adds
 CONTROLS = {
     "CAD-Net": "E and C alone",
+    "INTACT": "C alone",
     "LRAR": "IDE + Verif",
     "HR only + VPFA": "HR only",
     "HR + LR + VPFA": "HR + LR",
