@@ -45,7 +45,7 @@ def test_the_same_numbers_agree(folders):
     found = folders.compare()
     assert (found.percent, len(found.compared), found.agrees) == (100, 5, True)
     assert found.tables() == {}
-    assert found.summary().endswith("Verdicts that changed: 0. The results agree.")
+    assert found.summary().endswith("Verdicts that changed: 0, to the opposite: 0. The results agree.")
 
 
 def simulated(folders, name, seeds, methods=200, shift=0.0, deviation=2.0, error=0.5):
@@ -141,7 +141,7 @@ def test_rows_that_are_the_exactly_the_same_are_counted(folders):
     for name in ("there", "here"):
         folders(name, TABLE)
     folders("here", {"w/o mask": 45.01})
-    assert "5 of 5 rows agree (100.0 %, needed: 95 %), 4 exactly; " in folders.compare().summary()
+    assert "5 of 5 rows agree (100.0 %, needed: 85 %), 4 exactly; " in folders.compare().summary()
 
 
 def test_it_is_said_when_the_two_sides_ran_on_different_machines(folders):
@@ -188,6 +188,15 @@ def test_a_changed_verdict_is_no_agreement(folders):
     assert (line["here"], line["there"]) == ("holds", "fails")
     assert "best" in line["claim"]
     assert not found.agrees
+
+
+def test_a_verdict_that_becomes_undecided_is_told_and_does_not_count(folders):
+    folders("here", TABLE)
+    folders("there", TABLE | {"mask + val": 47.0})
+    found = folders.compare()
+    assert found.verdicts.changed.any()
+    assert not found.verdicts.opposite.any()
+    assert found.agrees == (found.percent >= agreement.NEEDED)
 
 
 def test_one_seed_changes_a_verdict_only_to_its_opposite(folders):
