@@ -6,15 +6,20 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
 
 from reid_lib.datasets.sampling import draw_rates, pk_batches
 from reid_lib.losses.common import identity_loss
 from reid_lib.networks.baseline import Baseline
-from reid_lib.networks.osnet import osnet_x1_0
+from reid_lib.networks.osnet import OSNet, osnet_x1_0
 from reid_lib.training.run import TrainingError, initialise
 from reid_lib.training.schedules import adam
 from reid_lib.training.starts import build_backbone
 from reid_lib.training.training_set import TrainingSet
+
+OSNET_SIZE = (256, 128)  # of torchreid's files
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,25 @@ def train_critic(
 def build_critic(config: CriticConfig, size: tuple[int, int], identities: int) -> Baseline:
     """Build C for images of ``size`` (H, W): a backbone, a BN neck and a classifier; f_c is what leaves the neck."""
     if config.network == "osnet_x1_0":
-        return Baseline(osnet_x1_0(config.weights), identities)
-    return Baseline(build_backbone(config.network, config.width, config.weights, size), identities)
+        backbone = osnet_x1_0(config.weights)
+    else:
+        backbone = build_backbone(config.network, config.width, config.weights, size)
+    if not config.tune and isinstance(backbone, OSNet):
+        backbone = AtOwnSize(backbone)
+    return Baseline(backbone, identities)
+
+
+class AtOwnSize(nn.Module):
+    """An OSNet whose weights stay as they are, on images enlarged to the size that it was trained for."""
+
+    def __init__(self, backbone: OSNet) -> None:
+        super().__init__()
+        self.backbone, self.dim = backbone, backbone.dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map images (N, 3, H, W) of any size to features (N, 512)."""
+        enlarged = functional.interpolate(x, size=OSNET_SIZE, mode="bilinear", antialias=True, align_corners=False)
+        return self.backbone(enlarged)
 
 
 def hr_batches(data: TrainingSet, config: Batches, seed: int, epoch: int) -> list[np.ndarray]:

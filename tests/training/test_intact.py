@@ -238,6 +238,18 @@ def test_a_critic_as_it_is_keeps_its_backbone_and_fits_its_classifier(people: Re
     assert not same(before[1], found.classifier)
 
 
+def test_an_osnet_as_it_is_sees_images_at_its_own_size(tmp_path: Path) -> None:
+    torch.save(osnet_x0_25().state_dict(), tmp_path / "osnet.pth")
+    config = CriticConfig("osnet_x0_25", weights=str(tmp_path / "osnet.pth"), tune=False, input_size=None)
+    frozen, tuned = (build_critic(replace(config, tune=tune), SIZE, 4).backbone.eval() for tune in (False, True))
+    image, sizes = torch.randn(1, 3, *SIZE), []
+    frozen.backbone.conv1.register_forward_hook(lambda _, inputs, __: sizes.append(tuple(inputs[0].shape[2:])))
+    assert frozen(image).shape == tuned(image).shape == (1, 512)
+    assert sizes == [(256, 128)]
+    enlarged = torch.nn.functional.interpolate(image, size=(256, 128), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(frozen(image), tuned(enlarged))
+
+
 def test_a_critic_that_would_stay_untrained_is_refused() -> None:
     with pytest.raises(ValueError, match=r'tune_critic=False.*"none": an untrained critic makes L_id and L_dis'):
         replace(SMOKE, tune_critic=False, weights="none")
