@@ -1,0 +1,29 @@
+"""Query by query: which ones a method matches right, for questions that a mean over queries cannot answer."""
+
+import numpy as np
+
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.mlr import Trial
+from reid_lib.evaluation.ranking import Matcher, check_trials, embed_gallery, embed_queries
+
+
+def matched_right(matcher: Matcher, trial: Trial, kernel: str = "bicubic") -> np.ndarray:
+    """Return for each query of a trial whether the nearest gallery image shows its person; bool (n_query,).
+
+    Of images at the same distance the first in the gallery counts; `ranking.rank_metrics` breaks ties against the
+    method.
+
+    Args:
+        matcher: the method.
+        trial: queries are down-sampled by their rates.
+        kernel: down-sampling kernel.
+
+    Raises:
+        ValueError: a trial of another split than the matcher was trained on.
+    """
+    check_trials([trial], getattr(matcher, "split", None))
+    store = open_store(trial.dataset)
+    query = embed_queries(matcher, store, trial.query.index, trial.query["rate"], kernel)
+    gallery = embed_gallery(matcher, store, trial.gallery.index)
+    nearest = matcher.distance(query, gallery).argmin(1).cpu().numpy()
+    return trial.gallery["pid"].to_numpy()[nearest] == trial.query["pid"].to_numpy()
