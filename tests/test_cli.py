@@ -449,6 +449,20 @@ def test_reproduce_ends_with_the_site(
     assert capsys.readouterr().out == f"results, and the committed notebooks as pages: {ROOT / 'build/site'} False\n"
 
 
+def test_pages_that_cannot_be_made_do_not_fail_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folders: Path
+) -> None:
+    from reid_lib import site
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise site.SiteError("a page needs a heading of level 1")
+
+    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    monkeypatch.setattr(site, "build", broken)
+    assert cli.main(["reproduce"]) == 0
+    assert capsys.readouterr().out == "the pages were not made anew: a page needs a heading of level 1\n"
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "reid_lib", "list", "--paper", "x"],
