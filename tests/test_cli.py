@@ -355,7 +355,7 @@ def test_verify_against_another_folder(folders: Path, capsys: pytest.CaptureFixt
     results.write([row], "demo", "synth", "baselines", {"commit": "", "time": "two", "parameters": {}})
     for only in ([], ["--only", "demo/synth"]):
         assert cli.main(["verify", "--against", str(there), *only]) == 0
-        assert capsys.readouterr().out.startswith("1 of 1 rows agree (100.0 %, needed: 95 %)")
+        assert capsys.readouterr().out.startswith("1 of 1 rows agree (100.0 %, needed: 85 %)")
     assert cli.main(["verify", "--against", str(there), "--only", "demo/viper"]) == 2
     assert "demo/viper holds no results" in capsys.readouterr().err
     file = there / "demo" / "synth" / "baselines.csv"

@@ -103,7 +103,7 @@ class INTACTConfig:
 
     def critic(self) -> CriticConfig:
         """Return the settings of C, which all variants share."""
-        same = ("network", "width", "weights", "kernel", "p", "k", "input_size", "pad", "steps", "warmup")
+        same = ("network", "width", "weights", "p", "k", "input_size", "pad", "steps", "warmup")
         own = {"tune": self.tune_critic, "learning_rate": self.critic_learning_rate, "epochs": self.critic_epochs}
         milestones = (round(3 * self.critic_epochs / 4),)
         return CriticConfig(**{name: getattr(self, name) for name in same}, **own, milestones=milestones)

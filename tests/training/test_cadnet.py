@@ -440,7 +440,7 @@ def test_the_decoder_learns_to_recover(people: ReIDDataset) -> None:
 def test_identities_are_learnt(people: ReIDDataset) -> None:
     config = replace(SMOKE, epochs=20, learning_rate=3e-2, lambda_adversarial_f=0, lambda_adversarial_i=0)
     history = train(config, people, progress=False).history
-    assert history["identity"].iloc[-1] < 0.9 * history["identity"].iloc[0]
+    assert history["identity"].iloc[-1] < 0.95 * history["identity"].iloc[0]
     assert history["triplet"].iloc[-1] < 0.8 * history["triplet"].iloc[0]
 
 

@@ -107,7 +107,9 @@ def test_a_finished_run_is_loaded_and_another_configuration_has_its_own(
 def test_a_resume_under_another_configuration_is_refused(
     method: Method, people: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_set, "keyed", lambda parent, *_: parent)  # else each configuration has its own folder
+    monkeypatch.setattr(
+        training_set, "keyed", lambda parent, name, *_: Path(parent) / name
+    )  # else each configuration has its own folder
     fit(method, people, folder=tmp_path)
     with pytest.raises(TrainingError, match="holds a run with kernel = 'bicubic', asked for 'area'"):
         fit(method, people, {"kernel": "area"}, folder=tmp_path)

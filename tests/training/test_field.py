@@ -9,6 +9,7 @@ from reid_lib.training.baseline import BaselineConfig
 from reid_lib.training.cadnet import CADNetConfig
 from reid_lib.training.cyclegan import CycleGANConfig
 from reid_lib.training.field import FIELDS, Field, described, on_field, started_from, suffix
+from reid_lib.training.intact import INTACTConfig
 from reid_lib.training.lrar import LRARConfig
 from reid_lib.training.methods import METHODS
 
@@ -35,7 +36,18 @@ def test_every_method_that_learns_from_identities_is_on_the_field() -> None:
     on = {name for name, method in METHODS.items() if method.config in ON_FIELD}
     behind = {name for name, method in METHODS.items() if hasattr(method.config.for_profile("demo"), "frozen")}
     assert METHODS["vpfa"].config.for_profile("demo").frozen == BaselineConfig.for_profile("demo")
+    on |= {name for name, method in METHODS.items() if method.config is INTACTConfig}  # the next test
     assert set(METHODS) - on - behind == {n for n, m in METHODS.items() if m.config is CycleGANConfig}
+
+
+@pytest.mark.parametrize("profile", FIELDS)
+def test_intacts_critic_is_on_the_field_and_its_generator_but_for_the_weight_decay(profile: str) -> None:
+    config = INTACTConfig.for_profile(profile)
+    for kind, own in ((config.critic(), set()), (config, {"weight_decay"})):
+        shared = [name for name in SHARED if name not in own]
+        expected = {name: getattr(FIELDS[profile], name) for name in shared}
+        assert {name: getattr(kind, name) for name in shared} == expected
+        assert images(kind) == FIELDS[profile].images
 
 
 def test_a_recipe_gives_what_the_paper_prints_on_the_fields_network_and_budget() -> None:
