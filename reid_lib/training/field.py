@@ -100,16 +100,18 @@ def suffix(network: str) -> str:
     return {"": "", "osnet_x0_25": " (OSNet x0.25)"}.get(network, f" ({network})")
 
 
-def described(config: Any, losses: str, *, knows_rate: bool = False) -> dict[str, str]:
+def described(config: Any, losses: str, *, batches: int = 1, knows_rate: bool = False) -> dict[str, str]:
     """Return what a row of the field's table says of a training, by column.
 
     Args:
         config: a configuration with the field's settings, and ``p`` and ``k``.
         losses: what the method minimises, in words.
+        batches: how many batches of p k images stand behind a step: 2 for the HR and the LR half of CAD-Net, and for
+            INTACT, whose C and G see one each, in a step of its own.
         knows_rate: whether the method is told the rate of a query.
     """
     steps = None if config.steps is None else config.steps * config.epochs
-    batch = config.p * config.k * (2 if hasattr(config, "discriminator_width") else 1)  # CAD-Net's has two halves
+    batch = batches * config.p * config.k
     start = Path(config.weights).stem
     return {
         "images": f"{config.epochs} epochs" if steps is None else f"{steps * batch:,}",

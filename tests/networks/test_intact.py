@@ -62,15 +62,17 @@ def test_phi_has_an_encoder_and_a_decoder_of_three_layers_each_and_sigma_is_like
 
 
 @pytest.mark.parametrize(
-    ("association", "widths"), [("R-to-D", (64, 64)), ("D-to-R", (64, 64)), ("common space", (64, 64))]
+    ("association", "source", "target"), [("R-to-D", 64, 128), ("D-to-R", 128, 64), ("common space", 64, 128)]
 )
-def test_what_the_association_maps(association: str, widths: tuple[int, int]) -> None:
-    network = build(association=association)
-    assert (network.C.backbone.dim, network.D.dim) == widths
-    f_c, f_d = torch.zeros(2, 64), torch.ones(2, 64)
-    source, target = network.associated(f_c, f_d)
-    assert (source is f_d, target is f_c) == ((True, True) if association == "D-to-R" else (False, False))
-    assert (network.phi.decoder is None) == (association == "common space")
+def test_what_the_association_maps(association: str, source: int, target: int) -> None:
+    network = build(association=association, discriminator_width=8)
+    assert (network.C.backbone.dim, network.D.dim) == (64, 128)  # f_c and f_d
+    f_c, f_d = torch.zeros(2, 64), torch.ones(2, 128)
+    given, asked = network.associated(f_c, f_d)
+    assert (given.shape[1], asked.shape[1]) == (source, target)
+    latent, predicted = network.phi(given)
+    assert latent.shape == network.sigma(asked).shape == (2, LATENT)
+    assert predicted is None if association == "common space" else predicted.shape == asked.shape
 
 
 def test_what_a_variant_lacks_does_not_exist() -> None:

@@ -84,7 +84,7 @@ def test_another_start_is_the_same_for_all_methods() -> None:
 def test_what_a_table_says_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(field.FIELDS, "demo", Field(steps=10, epochs=4))
     for kind in ON_FIELD:
-        told = described(kind.for_profile("demo"), "a loss")
+        told = described(kind.for_profile("demo"), "a loss", batches=2 if kind is CADNetConfig else 1)
         assert (told["images"], told["steps"], told["losses"], told["rate known"]) == ("1,280", "40", "a loss", "no")
         assert (told["backbone"], told["start"]) == ("tiny, width 16", "synth")
     config = replace(LRARConfig(), weights="folder/osnet_x0_25_msmt17.pth", network="osnet_x0_25")
