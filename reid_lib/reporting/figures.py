@@ -73,10 +73,12 @@ def image_grid(
     column_labels: Sequence[str] = (),
     title: str = "",
     height: float = 1.6,
+    correct: Sequence[bool | None] = (),
 ) -> Figure:
     """rows x columns images, row by row, from uint8 (rows * columns, H, W, 3); `height` of a row in inches.
 
-    Raises FigureError for another shape or type, or the wrong number of labels.
+    With `correct` each image is marked as in `ranked_list`, or not at all where it is None. Raises FigureError for
+    another shape or type, or the wrong number of labels.
     """
     images = _check_images(images)
     for labels, count, what in ((row_labels, rows, "row"), (column_labels, columns, "column")):
@@ -87,6 +89,9 @@ def image_grid(
     figure, axes = _image_axes(rows, columns, images.shape[1:3], height, bool(row_labels), title)
     for axis, image in zip(axes.flat, images, strict=True):
         _draw(axis, image)
+    for axis, right in zip(axes.flat, correct, strict=False):
+        if right is not None:
+            _mark(axis, bool(right))
     _label(axes, row_labels, column_labels)
     return figure
 

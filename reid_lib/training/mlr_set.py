@@ -20,7 +20,8 @@ class MLRSet(UnlabelledSet):  # decision DRFM-1
     """The HR and the LR images of a training split; in the other space each has a made version of itself.
 
     The images of the LR camera exist at one rate each, drawn once for the data set, as a stored MLR set has them; a
-    genuine LR camera's are LR as they are. Which camera is LR is the protocol's own rule (`mlr.lr_camera`).
+    genuine LR camera's are LR as they are. Which camera is LR is the protocol's own rule (`mlr.lr_camera`). All of them
+    are made once and held as bytes, twice the size of the training images.
 
     Args:
         dataset, split, device: as `UnlabelledSet` takes them.
@@ -56,27 +57,27 @@ class MLRSet(UnlabelledSet):  # decision DRFM-1
         drawn = numpy_generator(0, dataset.name, "rates of the training images", split).choice(rates, size=len(low))
         own = np.where(self.genuine.numpy(), 1, drawn)
         self.rates = torch.from_numpy(np.where(low, own, SCALE))
-        self.low, self.kernel, self.smallest = torch.from_numpy(low.copy()).to(self.device), kernel, min(rates)
-        self._place = torch.from_numpy(np.cumsum(low) - 1).to(self.device)  # of an LR image among the SHR images
-        self.shr = None if sr is None else self._super_resolved(sr, np.flatnonzero(low))
-        self._decisive += [self.rates.tolist(), None if sr is None else weights_digest({"shr": self.shr})]
+        self.low = torch.from_numpy(low.copy()).to(self.device)
+        self._hh, self._ll = torch.empty(2, len(low), 3, *self.size, dtype=torch.uint8, device=self.device)
+        for some in np.array_split(np.arange(len(low)), -(-len(low) // 128)):
+            self._make(some, low[some], kernel, sr, min(rates))
+        made = None if sr is None else weights_digest({"shr": self._hh[self.low]})
+        self._decisive += [self.rates.tolist(), kernel, made]
 
-    def _super_resolved(self, sr: SuperResolution, indices: np.ndarray) -> torch.Tensor:
-        made = []
-        for some in np.array_split(indices, -(-len(indices) // 128)):
-            images = degrade(self.images(some), self.rates[some], self.kernel)
-            made.append(super_resolved(sr, images, self.smallest))
-        return torch.cat(made).to(self.device)
+    def _make(
+        self, indices: np.ndarray, low: np.ndarray, kernel: str, sr: SuperResolution | None, smallest: int
+    ) -> None:
+        """Make the images of both spaces once: they stay as they are, and a step has less to do."""
+        images = self.images(indices)
+        self._ll[indices] = degrade(images, self.rates[indices], kernel)
+        self._hh[indices[~low]] = images[~low]
+        if low.any():
+            lr = self._ll[indices[low]]
+            self._hh[indices[low]] = lr if sr is None else super_resolved(sr, lr, smallest).to(self.device)
 
     def both(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what the HR space and the LR space have of images (n,): two uint8 (n, 3, H, W)."""
-        places = torch.from_numpy(indices).to(self.device)
-        images = self.images(indices)
-        x_ll, low = degrade(images, self.rates[indices], self.kernel), self.low[places]
-        shr = x_ll[low] if self.shr is None else self.shr[self._place[places[low]]]
-        x_hh = images.clone()
-        x_hh[low] = shr
-        return x_hh, x_ll
+        return self._hh[indices], self._ll[indices]
 
     def pairs(
         self, indices: np.ndarray, config: InputSettings, generator: torch.Generator | None = None
