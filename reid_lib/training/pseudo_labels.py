@@ -12,8 +12,8 @@ from reid_lib.evaluation.clustering import dbscan, jaccard_distance
 from reid_lib.losses.drfm import update
 
 CLUSTERING: dict[str, dict[str, object]] = {  # decision DRFM-8: what the smaller profiles change of it
-    "smoke": {"k1": 8, "k2": 3, "learning_rate": 1.5e-4},
-    "demo": {"k1": 8, "k2": 6, "eps": 0.5, "learning_rate": 1.5e-4},
+    "smoke": {"k1": 8, "k2": 3, "learning_rate": 1e-4},
+    "demo": {"k1": 8, "learning_rate": 1e-4},
 }
 
 
