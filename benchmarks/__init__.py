@@ -8,6 +8,7 @@ as JPEGs to a temporary folder.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,17 @@ def seconds(work: Callable[[], object], repeat: int = 1, clock: Callable[[], flo
         work()
         times.append(clock() - start)
     return min(times)
+
+
+def peak_memory(work: Callable[[], object]) -> float:
+    """Return the bytes that ``work`` needs above what the process holds, at its peak; NaN where not on Linux.
+
+    Measure in a fresh process: memory that an earlier step has left there is used again and does not count.
+    """
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():  # Linux alone can forget an earlier peak
+        return float("nan")
+    reset.write_text("5")
+    before = int(status.read_text().split("VmHWM:")[1].split()[0])
+    work()
+    return 1024 * (int(status.read_text().split("VmHWM:")[1].split()[0]) - before)

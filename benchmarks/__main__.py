@@ -3,6 +3,7 @@
 import argparse
 
 import benchmarks
+from benchmarks.clustering import clustering
 from benchmarks.datasets import image_store, synth
 from benchmarks.evaluation import cca, ranking
 from benchmarks.intact import intact
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "cadnet": cadnet,
     "intact": intact,
     "cca": cca,
+    "clustering": clustering,
     "vpfa": vpfa,
 }
 

@@ -3,14 +3,13 @@
 import multiprocessing
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.cross_decomposition import CCA
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks import Measurement, at_least, at_most, seconds
+from benchmarks import Measurement, at_least, at_most, peak_memory, seconds
 from reid_lib.evaluation.cca import canonical_correlation
 from reid_lib.evaluation.ranking import rank_metrics
 from reid_lib.seeds import numpy_generator, torch_generator
@@ -45,13 +44,7 @@ def _market_size() -> tuple[torch.Tensor, list[np.ndarray]]:
 def _ranking_memory() -> float:
     distances, ids = _market_size()
     rank_metrics(distances[:8], ids[0][:8], ids[1], ids[2][:8], ids[3])  # the first use loads libraries
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():  # Linux alone can forget an earlier peak
-        return float("nan")
-    reset.write_text("5")
-    before = int(status.read_text().split("VmHWM:")[1].split()[0])
-    rank_metrics(distances, *ids)
-    return 1024 * (int(status.read_text().split("VmHWM:")[1].split()[0]) - before)
+    return peak_memory(lambda: rank_metrics(distances, *ids))
 
 
 def cca() -> list[Measurement]:
