@@ -13,13 +13,16 @@ from reid_lib.networks.vpfa import VectorPanningModule
 from reid_lib.reporting import architecture
 from reid_lib.reporting.drawing import Arrow
 from reid_lib.reporting.papers import cadnet as cadnet_paper
+from reid_lib.reporting.papers import drfm as drfm_paper
 from reid_lib.reporting.papers import intact as intact_paper
 from reid_lib.reporting.papers import lrar as lrar_paper
 from reid_lib.reporting.papers import vpfa as vpfa_paper
-from reid_lib.training import cadnet, critic, intact, lrar
+from reid_lib.training import cadnet, critic, drfm, intact, lrar
 
-DRAWINGS = {paper.PAPER.key: paper.ARCHITECTURE for paper in (cadnet_paper, intact_paper, lrar_paper, vpfa_paper)}
+PAPERS = (cadnet_paper, intact_paper, lrar_paper, drfm_paper, vpfa_paper)
+DRAWINGS = {paper.PAPER.key: paper.ARCHITECTURE for paper in PAPERS}
 DRAWINGS |= {"intact: G": intact_paper.GENERATOR, "intact: designs": intact_paper.DESIGNS}
+DRAWINGS |= {"drfm: CRFF": drfm_paper.FUSION}
 DESIGNS = {"a": {"association": "common space"}, "b": {"association": "D-to-R"}, "c": {}, "d": {"bridge": False}}
 
 
@@ -34,6 +37,9 @@ def setting(method: str, profile: str, device: str = "meta") -> architecture.Set
             return torch.nn.ModuleDict(networks), torch.zeros(2, 3, *size)
         if method.startswith("intact"):
             return intact_network(profile, size), torch.zeros(2, 3, *size)
+        if method.startswith("drfm"):
+            config = drfm.DRFMConfig.for_profile(profile, weights="none")
+            return drfm.build_network(config, size), torch.zeros(2, 3, *size)
         module, config = {"cadnet": (cadnet, cadnet.CADNetConfig), "lrar": (lrar, lrar.LRARConfig)}[method]
         network = module.build_network(config.for_profile(profile, weights="none"), size, 1367)
         return network, torch.zeros(2, 3, *size)
@@ -68,6 +74,14 @@ def test_shapes_and_counts_at_the_papers_setting() -> None:
     found = architecture.measure(DRAWINGS["intact: G"], *setting("intact: G", "paper"))
     assert found["group 4"][0] == "512×16×8"  # Section 4.3: from 256x128 to 16x8
     assert found["image"][0] == "3×256×128"
+    found = architecture.measure(DRAWINGS["drfm"], *setting("drfm", "paper"))
+    assert found["E_h"] == found["E_l"] == ("2048", 23_508_032 + 2 * 2048)  # ResNet-50 and a BN neck each
+    assert found["Pred"] == ("2048", 2048 * 2048 + 2048)
+    assert found["CRFF"] == ("2048", 4 * 2048 * 2048 + 3 * 2048)
+    found = architecture.measure(DRAWINGS["drfm: CRFF"], *setting("drfm: CRFF", "paper"))
+    assert found["F1"] == found["F2"] == ("2048", 2048 * 2048 + 2048)
+    assert found["F3"] == ("2048", 4096 * 2048 + 2048)
+    assert found["f^sh"] == found["f^l"] == ("2048", 0)
     found = architecture.measure(DRAWINGS["vpfa"], *setting("vpfa", "paper"))
     assert round(sum(count for _, count in found.values()) / 1e6, 2) == 24.14  # Section 5.4
 
