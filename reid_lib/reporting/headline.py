@@ -14,6 +14,7 @@ CONTROLS = {
     "CAD-Net": "E and C alone",
     "INTACT": "C alone",
     "LRAR": "IDE + Verif",
+    "DRFM": "CC",
     "HR only + VPFA": "HR only",
     "HR + LR + VPFA": "HR + LR",
 }

@@ -87,6 +87,14 @@ def test_the_whole_table_has_networks_yardstick_and_control():
     assert list(found.columns)[4:] == ["HR + LR", "Rank-1", "Gain over HR + LR", "Control", "Gain over control"]
 
 
+def test_an_unsupervised_method_stands_after_the_supervised_ones_and_beside_its_peer():
+    rows = [row("HR only + VPFA", 2.0, paper="vpfa"), row("DRFM", -20.0, paper="drfm"), row("LRAR", 1.0)]
+    assert [line.split(" | ")[0] for line in block(*rows)[4:7]] == ["| LRAR", "| DRFM", "| HR only + VPFA"]
+    gained = row("DRFM", 3.0, "rank1_over_control_gain", paper="drfm")
+    (line,) = headline.table(measured(row("DRFM", 30.0, "rank1", paper="drfm"), gained)).itertuples(index=False)
+    assert line[-2:] == ("CC", "+3.0 [+2.0, +4.0]◔")
+
+
 def test_the_figure_tells_networks_and_single_trainings_apart():
     rows = [row("LRAR", value, seed=seed) for seed, value in enumerate((4.0, 5.0, 6.0))]
     viper = {"dataset": "MLR-VIPeR"}
