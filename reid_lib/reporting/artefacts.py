@@ -30,7 +30,6 @@ NOTEBOOKS = (
     "90_all_tables_and_figures",
 )
 STATUSES = ("done", "planned", "missing", "not reproduced")
-DRAWING = "A drawing of the method: the notebook explains it next to the library's source instead."
 
 
 class ArtefactError(LookupError):
@@ -45,7 +44,7 @@ class Artefact:
         paper: key of the paper ("lrar").
         name: as in `published.csv` and in the rows' `artefact` column ("Table II", "Fig. 3", "Section 5.4").
         title: the name with its paper's ("LRAR Table II").
-        kind: "table", "figure", "text" (a result in prose) or "diagram" (a drawing, nothing is measured).
+        kind: "table", "figure" or "text" (a result in prose).
         caption: what it shows, in our words.
         notebook: stem of the notebook that makes it; "" when it is not reproduced.
         tag: tag of the one cell that makes it ("table:lrar:II"); "" when it is not reproduced.
@@ -97,7 +96,7 @@ class Paper:
         return self._printed("table", name, caption, **changes)
 
     def figure(self, name: str, caption: str, **changes: str) -> Artefact:
-        """A figure that is reproduced; drawings are left out."""
+        """A figure that the paper prints."""
         return self._printed("figure", name, caption, **changes)
 
     def text(self, name: str, caption: str, **changes: str) -> Artefact:
@@ -109,7 +108,7 @@ class Paper:
         where = notebook or self.notebook
         return self._make(kind, name, caption, notebook=where, tag=f"{_PREFIXES[kind]}:{self.key}:{tag}")
 
-    def left_out(self, kind: str, name: str, caption: str, reason: str = DRAWING) -> Artefact:
+    def left_out(self, kind: str, name: str, caption: str, reason: str) -> Artefact:
         """What is not reproduced, and why."""
         return self._make(kind, name, caption, reason=reason)
 
