@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from reid_lib.training import baseline, behind_baseline, cadnet, cyclegan, intact, lrar
+from reid_lib.training import baseline, behind_baseline, cadnet, cluster_contrast, cyclegan, drfm, intact, lrar
 
 
 class Method(NamedTuple):
@@ -27,7 +27,9 @@ class Method(NamedTuple):
 METHODS = {  # decision HOUSE-5
     "baseline": Method(baseline.BaselineConfig, baseline.train),
     "cadnet": Method(cadnet.CADNetConfig, cadnet.train),
+    "cluster_contrast": Method(cluster_contrast.ClusterContrastConfig, cluster_contrast.train, needs=()),
     "cyclegan": Method(cyclegan.CycleGANConfig, cyclegan.train, needs=(), gives="recoverer"),
+    "drfm": Method(drfm.DRFMConfig, drfm.train, needs=()),
     "intact": Method(intact.INTACTConfig, intact.train),
     "lrar": Method(lrar.LRARConfig, lrar.train),
     "vpfa": Method(behind_baseline.VPFAConfig, behind_baseline.train, needs=("identities", "frozen model")),
