@@ -29,7 +29,7 @@ def clusters(rows: Mapping[str, tuple[np.ndarray, np.ndarray]], per_row: int = 1
 
     Args:
         rows: the row's name -> its cluster's images, uint8 (n, H, W, 3), and their identities (n,).
-        per_row: images in a row; of a larger cluster the first are drawn, the majority is that of all.
+        per_row: images in a row; of a larger cluster some at equal distances are drawn, the majority is that of all.
 
     Raises FigureError for a cluster without images.
     """
@@ -38,8 +38,8 @@ def clusters(rows: Mapping[str, tuple[np.ndarray, np.ndarray]], per_row: int = 1
     shown, correct = [], []
     for images, pids in rows.values():
         found, counts = np.unique(pids, return_counts=True)
-        n = min(per_row, len(images))
-        empty = np.full((per_row - n, *images.shape[1:]), 255, np.uint8)
-        shown += [images[:n], empty]
-        correct += [bool(pid == found[counts.argmax()]) for pid in pids[:n]] + [None] * (per_row - n)
+        some = np.linspace(0, len(images) - 1, min(per_row, len(images))).round().astype(int)
+        empty = per_row - len(some)
+        shown += [images[some], np.full((empty, *images.shape[1:]), 255, np.uint8)]
+        correct += [bool(pid == found[counts.argmax()]) for pid in pids[some]] + [None] * empty
     return figures.image_grid(np.concatenate(shown), len(rows), per_row, list(rows), height=1.2, correct=correct)
