@@ -65,11 +65,11 @@ class ClusterContrastMatcher(FeatureMatcher):
         network: ImageEncoder,
         history: pd.DataFrame,
         pseudo_labels: torch.Tensor,
-        data: MLRSet,
         config: ClusterContrastConfig,
+        data: MLRSet,
     ) -> None:
         super().__init__(network.eval(), config.input_size or data.size, data.device, data.split)
-        self.history, self.pseudo_labels, self.data = history, pseudo_labels, data
+        self.history, self.pseudo_labels = history, pseudo_labels
 
 
 def train(
@@ -121,7 +121,7 @@ def train(
             losses.update_clusters(phi, f.detach(), own, config.momentum)
             run.note(terms | noted, images=len(indices))
         scheduler.step()
-    return ClusterContrastMatcher(network, pd.DataFrame(run.history), memory.labels, data, config)
+    return ClusterContrastMatcher(network, pd.DataFrame(run.history), memory.labels, config, data)
 
 
 @torch.no_grad()

@@ -117,8 +117,8 @@ class DRFMMatcher:
     """The Matcher of DRFM: query (LR + SHR) and gallery (HR + SLR) by their fusion features, compared by cosine.
 
     Without a fusion (A1 to A4, A7) the features of the HR space are compared. ``network`` is a trained one; ``history``
-    has the means of every epoch and ``pseudo_labels``, int64 (epochs, N), its labels (-1: none) of the images of
-    ``data``; ``sr`` makes SHR images of queries (None: a query passes E_h as it is).
+    has the means of every epoch and ``pseudo_labels``, int64 (epochs, N), its labels (-1: none) of the training images
+    in the order of `MLRSet`; ``sr`` makes SHR images of queries (None: a query passes E_h as it is).
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class DRFMMatcher:
         network: DRFM,
         history: pd.DataFrame,
         pseudo_labels: torch.Tensor,
-        data: MLRSet,
         config: DRFMConfig,
         sr: SuperResolution | None,
+        data: MLRSet,
     ) -> None:
         self.network, self.history, self.pseudo_labels = network.eval(), history, pseudo_labels
-        self.data, self.config, self.sr = data, config, sr
+        self.config, self.sr = config, sr
         self.input_size, self.device, self.split = config.input_size or data.size, data.device, data.split
 
     @torch.inference_mode()
@@ -214,7 +214,7 @@ def train(
         for indices, ambiguous in run.batches(batches(memory.labels[epoch], data, config, seed, epoch)):
             step(run, network, memory, optimizer, data, config, (indices, ambiguous), noted)
         scheduler.step()
-    return DRFMMatcher(network, pd.DataFrame(run.history), memory.labels, data, config, sr)
+    return DRFMMatcher(network, pd.DataFrame(run.history), memory.labels, config, sr, data)
 
 
 def build_network(config: DRFMConfig, size: tuple[int, int]) -> DRFM:
