@@ -97,8 +97,9 @@ def labelled_batches(labels: torch.Tensor, config: Clustering, seed: int, epoch:
     """
     known = np.flatnonzero((labels >= 0).cpu().numpy())
     p = min(config.p, len(labels[labels >= 0].unique()))
-    k = -(-config.p * config.k // p)
-    return [known[indices] for indices in pk_batches(labels[known].tolist(), p, k, seed, epoch, config.steps)]
+    size = config.p * config.k
+    drawn = pk_batches(labels[known].tolist(), p, -(-size // p), seed, epoch, config.steps)
+    return [known[indices[:size]] for indices in drawn]
 
 
 def shares(labels: torch.Tensor, low: torch.Tensor) -> dict[str, torch.Tensor]:
