@@ -53,10 +53,13 @@ def _memory() -> float:
 
 
 def plain_jaccard_distance(features: torch.Tensor, k1: int = 30, k2: int = 6) -> np.ndarray:
-    """Return what `jaccard_distance` does, (N, N) in float32, by loops over rows and dense encodings."""
+    """Return what `jaccard_distance` does, (N, N) in float32: rows one by one, as cluster-contrast does on a CPU.
+
+    Its faiss search is a matrix product and a selection here, which need as much; all else is a loop there as well.
+    """
     features = nn.functional.normalize(features)
     rank = torch.cat([(-rows @ features.T).topk(k1, largest=False).indices for rows in features.split(1024)]).numpy()
-    n, features = len(features), features.numpy()
+    n = len(features)
 
     def reciprocal(i: int, k: int) -> np.ndarray:
         forward = rank[i, : k + 1]
@@ -71,14 +74,18 @@ def plain_jaccard_distance(features: torch.Tensor, k1: int = 30, k2: int = 6) ->
             if len(np.intersect1d(small[candidate], sets[i])) > 2 / 3 * len(small[candidate]):
                 expanded = np.append(expanded, small[candidate])
         expanded = np.unique(expanded)
-        weights = np.exp(2 * (features[expanded] @ features[i]) - 2)
-        encoding[i, expanded] = weights / weights.sum()
-    encoding = np.stack([encoding[rank[i, :k2]].mean(0) for i in range(n)])
-    inverted = [np.where(encoding[:, i] != 0)[0] for i in range(n)]
+        squared = (features[i] - features[expanded]).square().sum(1)
+        encoding[i, expanded] = (-squared).softmax(0).numpy()
+    averaged = np.zeros((n, n), np.float32)
+    for i in range(n):
+        averaged[i] = np.mean(encoding[rank[i, :k2]], axis=0)
+    inverted = [np.where(averaged[:, i] != 0)[0] for i in range(n)]
     distance = np.zeros((n, n), np.float32)
     for i in range(n):
         shared = np.zeros(n, np.float32)
-        for j in np.where(encoding[i] != 0)[0]:
-            shared[inverted[j]] += np.minimum(encoding[i, j], encoding[inverted[j], j])
+        for j in np.where(averaged[i] != 0)[0]:
+            images = inverted[j]
+            shared[images] = shared[images] + np.minimum(averaged[i, j], averaged[images, j])
         distance[i] = 1 - shared / (2 - shared)
-    return distance.clip(min=0)
+    distance[distance < 0] = 0
+    return distance

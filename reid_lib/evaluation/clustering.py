@@ -288,21 +288,19 @@ def _sums_of_minima(left: csr_matrix, right: csr_matrix) -> Iterator[tuple[slice
 
     An inverted index finds, for each entry of a row, the entries of its column in ``right``.
     """
-    n_right, inverted = right.shape[0], right.tocsc()
-    inverted.sort_indices()
-    found = np.diff(inverted.indptr)[left.indices]  # for each entry of left
-    work = np.r_[0, found.cumsum()][left.indptr] + np.arange(len(left.indptr)) * n_right  # until each row
+    n_right, inverted = right.shape[0], right.T.tocsr()
+    found = np.r_[0, np.diff(inverted.indptr)[left.indices].cumsum()]
+    work = found[left.indptr] + np.arange(len(left.indptr)) * n_right  # until each row
     start = 0
     while start < left.shape[0]:
         stop = max(start + 1, int(np.searchsorted(work, work[start] + _STEP, side="right")) - 1)
-        entries = slice(left.indptr[start], left.indptr[stop])
-        count = found[entries]
-        before = count.cumsum() - count
-        place = np.arange(count.sum()) + np.repeat(inverted.indptr[left.indices[entries]] - before, count)
-        minima = np.minimum(np.repeat(left.data[entries], count), inverted.data[place])
-        row = np.repeat(np.arange(stop - start), np.diff(left.indptr[start : stop + 1]))
-        flat = np.repeat(row * n_right, count) + inverted.indices[place]
-        sums = np.bincount(flat, minima, (stop - start) * n_right).astype(np.float32)
+        rows = left[start:stop]
+        listed = inverted[rows.indices]
+        count = np.diff(listed.indptr)
+        minima = np.minimum(np.repeat(rows.data, count), listed.data)
+        begin = np.repeat(np.arange(len(rows.indptr) - 1) * n_right, np.diff(rows.indptr))
+        place = np.repeat(begin, count) + listed.indices
+        sums = np.bincount(place, minima, (stop - start) * n_right).astype(np.float32)
         yield slice(start, stop), sums.reshape(stop - start, n_right)
         start = stop
 

@@ -37,7 +37,7 @@ def _different(features: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 def _among_different(features: torch.Tensor, k: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
     """Do `nearest` for rows that differ. A tile of distances serves both its rows and its columns."""
     n = len(features)
-    nearest = torch.full((n, k), torch.inf, dtype=features.dtype, device=features.device)
+    smallest = torch.full((n, k), torch.inf, dtype=features.dtype, device=features.device)
     index = torch.zeros((n, k), dtype=torch.int64, device=features.device)
     farthest = torch.zeros(n, dtype=features.dtype, device=features.device)
 
@@ -45,8 +45,10 @@ def _among_different(features: torch.Tensor, k: int, chunk: int) -> tuple[np.nda
         rows = slice(start, start + len(tile))
         farthest[rows] = torch.maximum(farthest[rows], tile.amax(1))
         values, found = _smallest(tile, k)
-        both = torch.cat([nearest[rows], values], 1)  # columns come in rising order: a stable sort keeps ties in theirs
-        nearest[rows], order = (x[:, :k] for x in both.sort(stable=True))
+        both = torch.cat(
+            [smallest[rows], values], 1
+        )  # columns come in rising order: a stable sort keeps ties in theirs
+        smallest[rows], order = (x[:, :k] for x in both.sort(stable=True))
         index[rows] = torch.cat([index[rows], found + columns], 1).gather(1, order)
 
     for start in range(0, n, chunk):

@@ -200,11 +200,9 @@ def test_dbscan_equals_that_of_a_dense_matrix(eps: float, min_samples: int) -> N
 
 
 def test_stored_zeros_are_neighbours_and_absent_pairs_are_not() -> None:
-    assert dbscan(csr_matrix((np.zeros(4, np.float32), ([0, 0, 1, 1], [0, 1, 0, 1])), (3, 3)), 0.5, 2).tolist() == [
-        0,
-        0,
-        -1,
-    ]
+    two = csr_matrix((np.zeros(4, np.float32), ([0, 0, 1, 1], [0, 1, 0, 1])), (3, 3))
+    assert dbscan(two, 0.5, 2).tolist() == [0, 0, -1]
+    assert dbscan(csr_matrix((3, 3), dtype=np.float32)).tolist() == [-1, -1, -1]
     four = torch.eye(3).repeat_interleave(4, 0)
     assert dbscan(jaccard_distance(four, 4, 2), 0.1, 4).tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
