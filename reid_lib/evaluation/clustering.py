@@ -158,7 +158,8 @@ def dbscan(distance: csr_matrix, eps: float = 0.6, min_samples: int = 4) -> np.n
     pairs = distance.tocoo()
     near = pairs.data <= eps  # the pairs that DBSCAN looks at; it copies and sorts what it gets
     graph = csr_matrix((pairs.data[near], (pairs.row[near], pairs.col[near])), shape=distance.shape)
-    graph = sort_graph_by_row_values(graph, warn_when_not_sorted=False)
+    if graph.nnz:  # scikit-learn cannot sort an empty one
+        graph = sort_graph_by_row_values(graph, warn_when_not_sorted=False)
     labels = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(graph).labels_
     clustered = labels >= 0
     _, first, number = np.unique(labels[clustered], return_index=True, return_inverse=True)
