@@ -270,7 +270,7 @@ def batches(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return an epoch's batches: images with a pseudo-label, and ambiguous LR images for L_ps, or none."""
     ambiguous = np.flatnonzero((data.low & (labels < 0)).cpu().numpy())
-    if not config.lambda_ps or epoch < config.ps_from:
+    if not config.lambda_ps or epoch < config.ps_from or len(ambiguous) < 2:  # batch statistics need two images
         ambiguous = ambiguous[:0]
     draw, n = numpy_generator(seed, "ambiguous", epoch), min(config.ps_batch, len(ambiguous))
     return [(indices, draw.permutation(ambiguous)[:n]) for indices in labelled_batches(labels, config, seed, epoch)]

@@ -24,6 +24,7 @@ from reid_lib.training import drfm
 from reid_lib.training.drfm import VARIANTS, DRFMConfig, DRFMMatcher, spread, train
 from reid_lib.training.mlr_set import MLRSet, super_resolved
 from reid_lib.training.run import Run
+from reid_lib.training.training_set import UnlabelledSet
 
 CPU = torch.device("cpu")
 SIZE = (64, 32)
@@ -61,6 +62,10 @@ def matcher(people: ReIDDataset) -> DRFMMatcher:
 @pytest.fixture(scope="module")
 def data(people: ReIDDataset) -> MLRSet:
     return MLRSet(people, 0, SMOKE.rates, SMOKE.kernel, Bicubic(4), CPU)
+
+
+def low_of(dataset: ReIDDataset) -> torch.Tensor:
+    return MLRSet(dataset, 0, SMOKE.rates, SMOKE.kernel, None, CPU).low
 
 
 def fit(dataset: ReIDDataset, **changes: object) -> DRFMMatcher:
@@ -275,7 +280,7 @@ def test_an_epoch_with_too_little_keeps_the_labels_before(
     assert torch.equal(labels[1], labels[0])
     assert labels[0].max() == 5
     assert labels[2].max() == 1
-    assert labels[2][~matcher.data.low].tolist() == two(48).tolist()
+    assert labels[2][~low_of(people)].tolist() == two(48).tolist()
     assert np.isfinite(matcher.history.to_numpy(float)).all()
 
 
@@ -286,7 +291,7 @@ def test_in_a_first_epoch_without_clusters_each_hr_image_is_one(
     finds(monkeypatch, found, found, six)
     matcher = fit(people, epochs=3)
     assert matcher.history["kept"].tolist() == [1, 1, 0]
-    labels, low = matcher.pseudo_labels, matcher.data.low
+    labels, low = matcher.pseudo_labels, low_of(people)
     assert labels[0][~low].tolist() == list(range(48))
     assert (labels[0][low] >= 0).sum() == int(0.7 * 16)
     assert torch.equal(labels[1], labels[0])
@@ -314,7 +319,7 @@ def test_where_all_lr_images_are_confident_none_is_ambiguous(
 def test_where_no_lr_image_is_confident_all_are_ambiguous(people: ReIDDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     finds(monkeypatch, six)
     matcher = fit(people, epochs=2, t=1e-6)
-    assert (matcher.pseudo_labels[:, matcher.data.low] == -1).all()
+    assert (matcher.pseudo_labels[:, low_of(people)] == -1).all()
     assert matcher.history["labelled_lr"].tolist() == [0.0] * 2
     assert matcher.history["consistency"].tolist() == [0.0] * 2  # no batch has an LR image
     assert matcher.history["sharpening"][0] == 0  # before `ps_from`
@@ -391,7 +396,7 @@ def test_c_hsl_is_of_hr_images_alone(people: ReIDDataset, monkeypatch: pytest.Mo
     ((f_lsh, c_hsl, tau_s, tau_c),) = given
     labels, v = matcher.pseudo_labels[1], memories[1].fu
     for j in range(6):
-        slow = v[(labels == j) & ~matcher.data.low].mean(0)
+        slow = v[(labels == j) & ~low_of(people)].mean(0)
         torch.testing.assert_close(c_hsl[j], slow)
     assert (len(c_hsl), len(f_lsh), tau_s, tau_c) == (6, 4, 0.02, 0.04)
     torch.testing.assert_close(f_lsh.norm(dim=1), torch.ones(4))
@@ -436,7 +441,7 @@ def test_training_never_sees_an_identity() -> None:
     shuffled = replace(people, table=people.table.assign(pid=pids))
     assert (shuffled.table["pid"] != people.table["pid"]).sum() > 40
     a, b = fit(people), fit(shuffled)
-    assert torch.equal(a.data.low, b.data.low)
+    assert torch.equal(low_of(people), low_of(shuffled))
     assert same_state(a.network.state_dict(), b.network.state_dict())
     assert torch.equal(a.pseudo_labels, b.pseudo_labels)
     terms = [name for name in a.history if name not in ("seconds", "images_per_second")]
@@ -536,5 +541,5 @@ def test_the_rates_of_queries_make_no_difference(matcher: DRFMMatcher) -> None:
 def test_genuine_lr_images_train_and_match() -> None:
     caviar = load("synth-caviar", identities=16, images_per_camera=4, size=SIZE)
     matcher = fit(caviar, epochs=1)
-    assert matcher.data.low.tolist() == matcher.data.genuine.tolist()
+    assert low_of(caviar).tolist() == UnlabelledSet(caviar, device=CPU).genuine.tolist()
     assert evaluate(matcher, mlr.trials(caviar, n=1), progress=False).summary["mean"].min() >= 0
