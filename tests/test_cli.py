@@ -129,7 +129,7 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         ),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--split", "1"], "add --part train or --part test"),
         (["features", "synth", "--weights", "none", "-o", "x.npz"], "'none' is a random network"),
-        (["train", "lrr"], "method must be one of baseline, cadnet, cyclegan, intact, lrar"),
+        (["train", "lrr"], "method must be one of baseline, cadnet, cluster_contrast, cyclegan, drfm"),
         (["train", "lrar", "--profile", "quick"], "smoke, demo, paper"),
         (["train", "lrar", "--dataset", "viperr", "--profile", "smoke"], "unknown data set 'viperr'"),
         (["train", "lrar", "--set", "epoch=3"], "lrar has no setting 'epoch', it has network, width,"),
