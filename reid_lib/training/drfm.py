@@ -260,7 +260,7 @@ def spread(found: torch.Tensor, features: Spaces, data: MLRSet, config: DRFMConf
         s_l = losses.class_vectors(features.ll[low], c_sl, config.tau_l)  # Eq. 4
         s_sh = losses.class_vectors(features.hh[low], c_h, config.tau_h)  # Eq. 6
         s_lsh = losses.fused_class_vectors(s_l, s_sh)  # Eq. 8
-        share = config.t * (found >= 0).float().mean().item()  # Eq. 9: T = N_1^c / N_1 t
+        share = config.t * int((found >= 0).sum()) / len(found)  # Eq. 9: T = N_1^c / N_1 t
         labels[low] = torch.where(losses.confident(s_lsh, share), s_lsh.argmax(1), -1)
     return labels
 
