@@ -78,10 +78,12 @@ class Memory(PseudoLabels):  # decision DRFM-6
             getattr(self, space).copy_(features[space])
 
     def update(self, indices: torch.Tensor, features: Mapping[str, torch.Tensor], alpha: float) -> None:
-        """DRFM's Eq. 1 to 3 for images (n,) and their features (n, d)."""
+        """DRFM's Eq. 1 to 3 for images (n,) and their features (n, d); of an image that is there twice, its last."""
+        place = torch.arange(len(indices), device=indices.device)
+        last = place.new_zeros(self.labels.shape[1]).scatter_reduce(0, indices, place, "amax")[indices]
         for space in self.spaces:
             memory = getattr(self, space)
-            memory[indices] = update(memory[indices], features[space].detach(), alpha)
+            memory[indices] = update(memory[indices], features[space].detach()[last], alpha)
 
 
 def cluster(features: torch.Tensor, config: Clustering) -> torch.Tensor:

@@ -88,6 +88,16 @@ def test_the_memory_takes_the_features_of_an_epoch_and_the_updates_of_eq_1_to_3(
         assert torch.equal(found[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
 
 
+def test_of_an_image_that_is_twice_in_a_batch_the_memory_takes_the_last() -> None:
+    """Also where threads share the writing, which they do from some 30,000 numbers on."""
+    memory, indices = Memory(["hh"], 2048, epochs=1, images=8), torch.tensor([3, 0, 3, 5] * 16)
+    start, seen = draw(8, 2048), draw(64, 2048, name="seen")
+    memory.fill({"hh": start})
+    memory.update(indices, {"hh": seen}, 0.2)
+    for image, last in ((3, 62), (0, 61), (5, 63)):
+        torch.testing.assert_close(memory.hh[image], 0.2 * start[image] + 0.8 * seen[last])
+
+
 def test_what_a_variant_has_no_space_for_is_not_kept() -> None:
     memory = Memory(["hh"], 3, epochs=1, images=2)
     memory.fill({"hh": torch.ones(2, 3), "ll": None, "fu": None})
