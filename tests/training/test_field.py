@@ -7,7 +7,9 @@ import pytest
 from reid_lib.training import field
 from reid_lib.training.baseline import BaselineConfig
 from reid_lib.training.cadnet import CADNetConfig
+from reid_lib.training.cluster_contrast import ClusterContrastConfig
 from reid_lib.training.cyclegan import CycleGANConfig
+from reid_lib.training.drfm import DRFMConfig
 from reid_lib.training.field import FIELDS, Field, described, on_field, started_from, suffix
 from reid_lib.training.intact import INTACTConfig
 from reid_lib.training.lrar import LRARConfig
@@ -15,6 +17,7 @@ from reid_lib.training.methods import METHODS
 
 SHARED = [f.name for f in fields(Field) if f.name != "batch"]
 ON_FIELD = (BaselineConfig, CADNetConfig, LRARConfig)
+UNLABELLED = (ClusterContrastConfig, DRFMConfig)
 
 
 def images(config: object) -> int:
@@ -36,7 +39,7 @@ def test_every_method_that_learns_from_identities_is_on_the_field() -> None:
     on = {name for name, method in METHODS.items() if method.config in ON_FIELD}
     behind = {name for name, method in METHODS.items() if hasattr(method.config.for_profile("demo"), "frozen")}
     assert METHODS["vpfa"].config.for_profile("demo").frozen == BaselineConfig.for_profile("demo")
-    on |= {name for name, method in METHODS.items() if method.config is INTACTConfig}  # the next test
+    on |= {name for name, method in METHODS.items() if method.config in (INTACTConfig, *UNLABELLED)}  # the next tests
     assert set(METHODS) - on - behind == {n for n, m in METHODS.items() if m.config is CycleGANConfig}
 
 
@@ -48,6 +51,16 @@ def test_intacts_critic_is_on_the_field_and_its_generator_but_for_the_weight_dec
         expected = {name: getattr(FIELDS[profile], name) for name in shared}
         assert {name: getattr(kind, name) for name in shared} == expected
         assert images(kind) == FIELDS[profile].images
+
+
+@pytest.mark.parametrize("profile", FIELDS)
+def test_methods_without_identities_are_on_the_field_but_for_the_learning_rate(profile: str) -> None:
+    """FIELDS' learning rate is meant for true labels."""
+    for config in (kind.for_profile(profile) for kind in UNLABELLED):
+        shared = {name: getattr(FIELDS[profile], name) for name in SHARED if name != "learning_rate"}
+        assert {name: getattr(config, name) for name in shared} == shared
+        assert config.learning_rate < FIELDS[profile].learning_rate
+        assert images(config) == FIELDS[profile].images
 
 
 def test_a_recipe_gives_what_the_paper_prints_on_the_fields_network_and_budget() -> None:
