@@ -93,6 +93,8 @@ class DRFMConfig:
                 f"expected 0 < t <= 1, 0 <= alpha < 1 and lambda_ps >= 0, found t={self.t}, alpha={self.alpha}, "
                 f"lambda_ps={self.lambda_ps}"
             )
+        if self.q < 0 or self.ps_batch < 2:  # batch statistics need two images
+            raise ValueError(f"expected q >= 0 and ps_batch >= 2, found q={self.q}, ps_batch={self.ps_batch}")
         if not 0 < self.tau_s < self.tau_c or min(self.tau_l, self.tau_h) <= 0:
             raise ValueError(
                 f"temperatures must be above 0, and tau_s below tau_c (Eq. 19), found tau_s={self.tau_s}, "

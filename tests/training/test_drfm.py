@@ -148,6 +148,8 @@ def test_defaults_are_the_papers_settings_and_profiles_change_sizes() -> None:
         ({"alpha": 1.0}, "0 <= alpha < 1 .* found .* alpha=1.0"),
         ({"alpha": -0.1}, "0 <= alpha < 1 .* found .* alpha=-0.1"),
         ({"lambda_ps": -1.0}, "lambda_ps >= 0, found .* lambda_ps=-1.0"),
+        ({"q": -1}, "expected q >= 0 and ps_batch >= 2, found q=-1"),
+        ({"ps_batch": 1}, "expected q >= 0 and ps_batch >= 2, found .* ps_batch=1"),
         ({"tau_s": 0.04}, r"tau_s below tau_c \(Eq. 19\), found tau_s=0.04, tau_c=0.04"),
         ({"tau_s": 0.0}, "temperatures must be above 0, .* found tau_s=0.0"),
         ({"tau_l": 0.0}, "temperatures must be above 0, .* tau_l=0.0"),
