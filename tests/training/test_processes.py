@@ -16,6 +16,8 @@ from reid_lib.devices import pick_device, processes
 from reid_lib.seeds import torch_generator
 from reid_lib.training.cyclegan import CycleGANConfig
 from reid_lib.training.cyclegan import train as train_cyclegan
+from reid_lib.training.drfm import DRFMConfig
+from reid_lib.training.drfm import train as train_drfm
 from reid_lib.training.run import Run, TrainingError, initialise
 
 CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
@@ -107,6 +109,10 @@ def one_process_of_two(folder: Path) -> None:
     people = load("synth", identities=8, images_per_camera=1, size=(32, 24))
     config = CycleGANConfig.for_profile("smoke", width=2, batch=4, epochs=1)
     found["gan"] = train_cyclegan(config, people, folder=folder / "gan").network.state_dict()
+    people = load("synth", identities=16, images_per_camera=1, size=(32, 24))
+    config = DRFMConfig.for_profile("smoke", width=2, steps=4, epochs=2)
+    drfm = train_drfm(config, people, folder=folder / "drfm")
+    found |= {"drfm": drfm.network.state_dict(), "pseudo_labels": drfm.pseudo_labels}
     rank = processes().process_index
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -167,6 +173,13 @@ def test_gradients_of_both_players_are_averaged(found: list[dict]) -> None:
     """Each process saw its own images; generators and discriminators are the same in both all the same."""
     assert same(found[0]["gan"], found[1]["gan"])
     assert {name.split(".")[0] for name in found[0]["gan"]} == {"g", "f", "d_hr", "d_lr"}
+
+
+def test_both_find_the_same_pseudo_labels(found: list[dict]) -> None:
+    """Each process has the memory of its own batches; the networks, and so the clusters, are the same in both."""
+    assert torch.equal(found[0]["pseudo_labels"], found[1]["pseudo_labels"])
+    assert (found[0]["pseudo_labels"] >= 0).any(1).all()
+    assert same(found[0]["drfm"], found[1]["drfm"])
 
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
