@@ -93,7 +93,12 @@ def test_of_an_image_that_is_twice_in_a_batch_the_memory_takes_the_last() -> Non
     memory, indices = Memory(["hh"], 2048, epochs=1, images=8), torch.tensor([3, 0, 3, 5] * 16)
     start, seen = draw(8, 2048), draw(64, 2048, name="seen")
     memory.fill({"hh": start})
-    memory.update(indices, {"hh": seen}, 0.2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        memory.update(indices, {"hh": seen}, 0.2)
+    finally:
+        torch.set_num_threads(threads)
     for image, last in ((3, 62), (0, 61), (5, 63)):
         torch.testing.assert_close(memory.hh[image], 0.2 * start[image] + 0.8 * seen[last])
 
