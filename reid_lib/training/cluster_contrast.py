@@ -26,7 +26,11 @@ from reid_lib.training.starts import build_backbone
 
 @dataclass(frozen=True)
 class ClusterContrastConfig:  # decision DRFM-10
-    """Settings of cluster contrast; the defaults are those of its authors' code, the clustering is DRFM's."""
+    """Settings of cluster contrast; the defaults are those of its authors' code, the clustering is DRFM's.
+
+    Raises:
+        ValueError: a value that is out of place; the message says what was expected.
+    """
 
     network: str = "resnet50"
     width: int = 32
@@ -49,6 +53,12 @@ class ClusterContrastConfig:  # decision DRFM-10
     steps: int | None = None
     warmup: int = 0
     milestones: tuple[int, ...] = (20, 40)
+
+    def __post_init__(self) -> None:
+        if not self.rates or min(self.rates) < 2:
+            raise ValueError(f"rates must be integers >= 2, at least one, found {self.rates}")
+        if self.tau <= 0 or not 0 <= self.momentum < 1:
+            raise ValueError(f"expected tau > 0 and 0 <= momentum < 1, found tau={self.tau}, momentum={self.momentum}")
 
     @classmethod
     def for_profile(cls, profile: str, **changes: object) -> "ClusterContrastConfig":

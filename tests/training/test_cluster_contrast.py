@@ -111,3 +111,17 @@ def test_an_epoch_with_too_few_clusters_keeps_the_labels_before(
 def test_images_that_do_not_fit_are_refused(people: ReIDDataset, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit(people, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rates": ()}, "rates must be integers >= 2"),
+        ({"rates": (1, 2)}, "rates must be integers >= 2"),
+        ({"tau": 0.0}, "expected tau > 0 and 0 <= momentum < 1, found tau=0.0"),
+        ({"momentum": 1.0}, "found tau=0.05, momentum=1.0"),
+    ],
+)
+def test_settings_that_are_out_of_place_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClusterContrastConfig(**changes)
