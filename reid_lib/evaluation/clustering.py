@@ -155,11 +155,13 @@ def dbscan(distance: csr_matrix, eps: float = 0.6, min_samples: int = 4) -> np.n
         raise ValueError(f"expected eps within 0 and 1 (a pair that is absent has distance 1), found {eps}")
     if min_samples < 1:
         raise ValueError(f"expected min_samples >= 1, found {min_samples}")
-    pairs = distance.tocoo()
-    near = pairs.data <= eps  # the pairs that DBSCAN looks at; it copies and sorts what it gets
-    graph = csr_matrix((pairs.data[near], (pairs.row[near], pairs.col[near])), shape=distance.shape)
-    if graph.nnz:  # scikit-learn cannot sort an empty one
-        graph = sort_graph_by_row_values(graph, warn_when_not_sorted=False)
+    pairs, own = distance.tocoo(), np.arange(distance.shape[0])
+    near = (pairs.data <= eps) & (pairs.row != pairs.col)  # what DBSCAN looks at; it copies and sorts what it gets
+    # an image is its own neighbour, stored or not: scikit-learn would add what is absent, and cannot sort empty rows
+    row, column = np.r_[pairs.row[near], own], np.r_[pairs.col[near], own]
+    values = np.r_[pairs.data[near], np.zeros_like(pairs.data, shape=len(own))]
+    graph = csr_matrix((values, (row, column)), shape=distance.shape)
+    graph = sort_graph_by_row_values(graph, warn_when_not_sorted=False)
     labels = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(graph).labels_
     clustered = labels >= 0
     _, first, number = np.unique(labels[clustered], return_index=True, return_inverse=True)

@@ -203,6 +203,9 @@ def test_stored_zeros_are_neighbours_and_absent_pairs_are_not() -> None:
     two = csr_matrix((np.zeros(4, np.float32), ([0, 0, 1, 1], [0, 1, 0, 1])), (3, 3))
     assert dbscan(two, 0.5, 2).tolist() == [0, 0, -1]
     assert dbscan(csr_matrix((3, 3), dtype=np.float32)).tolist() == [-1, -1, -1]
+    without_itself = csr_matrix(([0.2, 0.2, 0.9], ([2, 1, 2], [1, 2, 0])), (4, 4))
+    assert dbscan(without_itself, 0.5, 2).tolist() == [-1, 0, 0, -1]
+    assert dbscan(csr_matrix(([0.3], ([2], [0])), (3, 3)), 0.5, 2).tolist() == [0, -1, 0]
     four = torch.eye(3).repeat_interleave(4, 0)
     assert dbscan(jaccard_distance(four, 4, 2), 0.1, 4).tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
