@@ -45,9 +45,8 @@ def _among_different(features: torch.Tensor, k: int, chunk: int) -> tuple[np.nda
         rows = slice(start, start + len(tile))
         farthest[rows] = torch.maximum(farthest[rows], tile.amax(1))
         values, found = _smallest(tile, k)
-        both = torch.cat(
-            [smallest[rows], values], 1
-        )  # columns come in rising order: a stable sort keeps ties in theirs
+        # columns come in rising order: a stable sort keeps ties in theirs
+        both = torch.cat([smallest[rows], values], 1)
         smallest[rows], order = (x[:, :k] for x in both.sort(stable=True))
         index[rows] = torch.cat([index[rows], found + columns], 1).gather(1, order)
 

@@ -117,9 +117,7 @@ def train(
         labels = memory.labels[epoch]
         counts = {"clusters": torch.tensor(float(clusters)), "kept": torch.tensor(float(kept))}
         noted = counts | shares(labels, data.low)
-        phi = normalize(
-            centroids(features, labels, int(labels.max()) + 1)
-        )  # the memory begins with the clusters' means
+        phi = normalize(centroids(features, labels, int(labels.max()) + 1))  # the clusters' means, to begin with
         network.train()
         for indices in run.batches(labelled_batches(labels, config, seed, epoch)):
             own = labels[torch.from_numpy(indices).to(data.device)]
