@@ -6,6 +6,7 @@ an image, one its columns. The same matrices serve CPU and CUDA and all four ker
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -13,11 +14,15 @@ import torch
 
 KERNELS = ("bicubic", "bilinear", "area", "lanczos")
 
+Camera = Callable[[torch.Tensor], torch.Tensor]  # what a camera does to the images that it keeps, see `cameras`
+
 _SUPPORT = {"bicubic": 2.0, "bilinear": 1.0, "area": 0.5, "lanczos": 3.0}
 
 
 # decision PROTOCOL-3
-def degrade(images: torch.Tensor, rate: int | torch.Tensor, kernel: str = "bicubic") -> torch.Tensor:
+def degrade(
+    images: torch.Tensor, rate: int | torch.Tensor, kernel: str = "bicubic", camera: Camera | None = None
+) -> torch.Tensor:
     """Down-sample images by ``rate`` and resize them back: what a far camera leaves of an HR image.
 
     Down-sampling is anti-aliased and rounded to whole grey levels, as a stored LR image would be; the way back is
@@ -28,6 +33,8 @@ def degrade(images: torch.Tensor, rate: int | torch.Tensor, kernel: str = "bicub
         rate: the down-sampling rate r, an integer >= 1 (1 leaves an image as it is), one for all images or (N,). The LR
             image has floor(H/r) x floor(W/r) pixels.
         kernel: down-sampling kernel, one of `KERNELS`.
+        camera: what happens to the image at its LR size, before it is resized back (`cameras.jpeg`,
+            `cameras.sensor_noise`); an image of rate 1 passes it at its own size. None: nothing.
 
     Returns:
         uint8 (N, C, H, W) on the device of ``images``.
@@ -41,12 +48,12 @@ def degrade(images: torch.Tensor, rate: int | torch.Tensor, kernel: str = "bicub
         raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, found {kernel!r}")
     rates = _check_rates(rate, len(images), min(images.shape[-2:]))
     if isinstance(rates, int):
-        return _degrade(images, rates, kernel)
+        return _degrade(images, rates, kernel, camera)
     degraded = images.clone()
     for r in rates.unique().tolist():
-        if r > 1:
+        if r > 1 or camera:
             chosen = (rates == r).nonzero().squeeze(1).to(images.device)
-            degraded[chosen] = _degrade(images[chosen], r, kernel)
+            degraded[chosen] = _degrade(images[chosen], r, kernel, camera)
     return degraded
 
 
@@ -71,11 +78,12 @@ def upsample(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return _resize(images, size, "bilinear")
 
 
-def _degrade(images: torch.Tensor, rate: int, kernel: str) -> torch.Tensor:
+def _degrade(images: torch.Tensor, rate: int, kernel: str, camera: Camera | None) -> torch.Tensor:
     if rate == 1:
-        return images.clone()
+        return camera(images) if camera else images.clone()
     height, width = images.shape[-2:]
-    return upsample(downsample(images, (height // rate, width // rate), kernel), (height, width))
+    small = downsample(images, (height // rate, width // rate), kernel)
+    return upsample(camera(small) if camera else small, (height, width))
 
 
 def _resize(images: torch.Tensor, size: tuple[int, int], kernel: str) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Ranking metrics (CMC and mAP), the `Matcher` interface, and the evaluation of a matcher on trials."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from tqdm.std import tqdm
 
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
-from reid_lib.datasets.resolution import degrade
+from reid_lib.datasets.resolution import Camera, degrade
 from reid_lib.intervals import is_percentage, percent_interval, t_interval
 from reid_lib.status import bar
 
@@ -81,10 +81,30 @@ def rank_metrics(  # decision EVAL-1
         ValueError: shapes that do not fit, text instead of numbers, NaN or infinite distances, one of the two camera
             arrays alone, a rank below 1, or no query with a positive.
     """
+    _check_ranks(ranks)
+    found = rank_queries(distances, query_pids, gallery_pids, query_camids, gallery_camids)
+    counted = found["rank"] > 0
+    metrics = {f"rank{k}": 100 * (found["rank"][counted] <= k).double().mean().item() for k in ranks}
+    return {**metrics, "map": 100 * found["ap"][counted].mean().item()}
+
+
+def rank_queries(
+    distances: Array,
+    query_pids: Array | Sequence[int],
+    gallery_pids: Array | Sequence[int],
+    query_camids: Array | Sequence[int] | None = None,
+    gallery_camids: Array | Sequence[int] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Return what `rank_metrics` averages, query by query; its arguments, its rules and its errors but for ``ranks``.
+
+    Returns:
+        ``{"rank": ..., "ap": ...}``: int64 (n_query,), the rank of the nearest positive (1 is best; 0 for a query
+        without a positive), and float64 (n_query,), the average precision, 0..1.
+    """
     distances = _tensor(distances)
     distances = distances if distances.is_floating_point() else distances.float()
     query_pids, gallery_pids = (_tensor(pids).to(distances.device).long() for pids in (query_pids, gallery_pids))
-    _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids), ranks)
+    _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids))
     columns, valid, removed = _same_identity(query_pids, gallery_pids, query_camids, gallery_camids)
     own = distances.gather(1, columns)  # (n_query, P): distances to all gallery images of the query's person
     positives, order = own.masked_fill(~valid, torch.inf).sort(1)
@@ -99,9 +119,7 @@ def rank_metrics(  # decision EVAL-1
             "no query has an image of its identity in the gallery (after removing its own camera): nothing to rank"
         )
     precision = (nth.double() / rank).masked_fill(~valid, 0).sum(1) / valid.sum(1).clamp(min=1)
-    first = rank[:, 0][counted]
-    metrics = {f"rank{k}": 100 * (first <= k).double().mean().item() for k in ranks}
-    return {**metrics, "map": 100 * precision[counted].double().mean().item()}
+    return {"rank": rank[:, 0].where(counted, 0), "ap": precision}
 
 
 def _tensor(values: Array | Sequence[float]) -> torch.Tensor:
@@ -162,12 +180,16 @@ def _count_in_row(thresholds: torch.Tensor, values: torch.Tensor, chosen: torch.
     return counts
 
 
+def _check_ranks(ranks: Sequence[int]) -> None:
+    if len(ranks) == 0 or min(ranks) < 1:
+        raise ValueError(f"ranks must be integers >= 1, at least one, found {tuple(ranks)}")
+
+
 def _check_ranking(
     distances: torch.Tensor,
     query_pids: torch.Tensor,
     gallery_pids: torch.Tensor,
     camids: tuple[Any, Any],
-    ranks: Any,
 ) -> None:
     expected = (len(query_pids), len(gallery_pids))
     if tuple(distances.shape) != expected or 0 in expected:
@@ -179,8 +201,6 @@ def _check_ranking(
         raise ValueError("give query_camids and gallery_camids together, or neither (then nothing is removed)")
     if camids[0] is not None and (len(camids[0]), len(camids[1])) != expected:
         raise ValueError(f"camera ids must be as many as images, expected {expected}, found {tuple(map(len, camids))}")
-    if len(ranks) == 0 or min(ranks) < 1:
-        raise ValueError(f"ranks must be integers >= 1, at least one, found {tuple(ranks)}")
     if not torch.stack([bound for block in distances.split(256) for bound in block.aminmax()]).isfinite().all():
         bad = sum(int((~block.isfinite()).sum()) for block in distances.split(256))
         raise ValueError(f"{bad} of {distances.numel()} distances are NaN or infinite: look for NaN in the embeddings")
@@ -249,6 +269,7 @@ def evaluate(
     *,
     ranks: Sequence[int] = RANKS,
     kernel: str = "bicubic",
+    camera: Camera | None = None,
     batch_size: int = 128,
     progress: bool = True,
 ) -> Evaluation:
@@ -260,7 +281,7 @@ def evaluate(
         matcher: the method.
         trials: trials of one data set (`mlr.trials`, `mlr.split_trials`, `Trial.from_csv`).
         ranks: the k of Rank-k.
-        kernel: down-sampling kernel of the queries (`resolution.degrade`).
+        kernel, camera: of the queries' down-sampling (`resolution.degrade`).
         batch_size: images embedded at a time.
         progress: whether to show a progress bar.
 
@@ -268,21 +289,30 @@ def evaluate(
         ValueError: no trial, trials of different data sets, trials of another split than the matcher was trained on, or
             embeddings that give NaN distances.
     """
+    return score(trials, trial_distances(matcher, trials, kernel, camera, batch_size, progress), ranks)
+
+
+def trial_distances(
+    matcher: Matcher,
+    trials: Sequence[Trial],
+    kernel: str = "bicubic",
+    camera: Camera | None = None,
+    batch_size: int = 128,
+    progress: bool = True,
+) -> Iterator[torch.Tensor]:
+    """Embed the images of ``trials`` and yield each trial's distances (n_query, n_gallery); arguments as `evaluate`."""
     check_trials(trials, getattr(matcher, "split", None))
     store = open_store(trials[0].dataset)
     queries = different_queries(trials)
     gallery_rows = np.unique(np.concatenate([trial.gallery.index for trial in trials]))
     total = len(queries) + len(gallery_rows)
     with bar(what="embedding", unit="images", hidden=not progress, total=total) as counter:
-        query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, counter)
+        query = embed_queries(matcher, store, queries["row"], queries["rate"], kernel, batch_size, counter, camera)
         gallery = embed_gallery(matcher, store, gallery_rows, batch_size, counter)
-
-    def distances(trial: Trial) -> torch.Tensor:
+    for trial in trials:
         q = _tensor(indices_of(trial, queries))
         g = _tensor(np.searchsorted(gallery_rows, trial.gallery.index))
-        return matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
-
-    return score(trials, (distances(trial) for trial in trials), ranks)
+        yield matcher.distance(query[q.to(query.device)], gallery[g.to(gallery.device)])
 
 
 def different_queries(trials: Sequence[Trial]) -> pd.DataFrame:
@@ -346,11 +376,12 @@ def embed_queries(
     kernel: str = "bicubic",
     batch_size: int = 128,
     counter: tqdm | None = None,
+    camera: Camera | None = None,
 ) -> torch.Tensor:
     """Embed images of a store as queries, each down-sampled by its rate; the first axis follows ``rows``."""
     rows, rates, parts = np.asarray(rows), _tensor(rates), []
     for batch, rate in zip(_batches(rows, batch_size), rates.split(batch_size), strict=True):
-        images = degrade(store.batch(batch).to(_device(matcher)), rate, kernel)
+        images = degrade(store.batch(batch).to(_device(matcher)), rate, kernel, camera)
         parts.append(matcher.embed_query(images, rate.to(_device(matcher))))
         if counter is not None:
             counter.update(len(batch))

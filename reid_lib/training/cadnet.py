@@ -134,7 +134,13 @@ class CADNetMatcher(FeatureMatcher):  # decision CADNET-6
 
     @torch.inference_mode()
     def recover(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the HR images G(E(x)) that are recovered from uint8 images, uint8 (n, 3, H, W), at their own size."""
+        """Return the HR images G(E(x)) that are recovered from uint8 images, uint8 (n, 3, H, W), at their own size.
+
+        Raises:
+            ValueError: the variant has no G.
+        """
+        if self.network.G is None:
+            raise ValueError("this variant of CAD-Net recovers no image: its configuration leaves G out, see `decode`")
         inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
         return to_uint8(self.network.recover(inputs), images.shape[2:])
 
