@@ -3,9 +3,13 @@
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> type:
+def __getattr__(name: str) -> object:
     if name == "VectorPanning":  # torch and scikit-learn are imported when it is first asked for
         from reid_lib.training.vpfa import VectorPanning
 
         return VectorPanning
+    if name == "compare":
+        from reid_lib.evaluation.comparison import compare
+
+        return compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from typing import Annotated, Union
 import tyro
 from tyro.conf import subcommand
 
+from reid_lib.cli.compare import Compare
 from reid_lib.cli.data import Data
 from reid_lib.cli.features import Features, Vpfa
 from reid_lib.cli.project import List, Readme, Reproduce, Site, Status, Verify
@@ -46,6 +47,13 @@ COMMANDS = {
         "several GPUs, which a notebook cannot.\n\n"
         "Examples:\n\nreid-lib train lrar --dataset viper --data-root ~/data/VIPeR --seeds 0 1 2\n\n"
         "accelerate launch --multi_gpu --num_processes 2 -m reid_lib train lrar --profile paper",
+    ),
+    "compare": (
+        Compare,
+        "Rank the same trials with several methods, yours among them: Rank-1, mAP and paired gains with intervals, and "
+        "the pictures of notebook 23.\n\n"
+        'Examples:\n\nreid-lib compare lrar cadnet "HR + LR"\n\n'
+        'reid-lib compare my_model:matcher lrar "HR + LR" --dataset viper --data-root ~/data/VIPeR -o compared',
     ),
     "features": (
         Features,

@@ -19,7 +19,7 @@ CORRECT, INCORRECT = "#0072B2", "#D55E00"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 _ZERO = {"color": "black", "linestyle": "--", "linewidth": 1}
-_STYLE = {
+STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -144,10 +144,10 @@ def curve_with_interval(
                 f"Curve {name!r} needs the column value, and low and high together or neither; found "
                 f"{list(frame.columns)}."
             )
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _axis(title, xlabel, ylabel)
         for number, (name, frame) in enumerate(curves.items()):
-            x, look = _places(frame.index, curves), _look(number)
+            x, look = _places(frame.index, curves), look_of(number)
             axis.plot(x, frame["value"].to_numpy(float), label=name, **look)
             if "low" in frame:
                 band = frame["low"].to_numpy(float), frame["high"].to_numpy(float)
@@ -177,12 +177,12 @@ def cmc_curve(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
         values = np.asarray(values, float)
         if values.ndim != 1 or not len(values) or (np.diff(values) < -1e-9).any():
             raise FigureError(f"CMC {name!r} must be one non-empty row of values that never fall.")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _axis(title, "rank k", "queries with a match in the first k (%)")
         for number, (name, values) in enumerate(curves.items()):
             ranks = np.arange(1, len(values) + 1)
             step = max(len(values) // 10, 1)
-            axis.plot(ranks, values, label=f"{name} (Rank-1 {values[0]:.1f})", markevery=step, **_look(number))
+            axis.plot(ranks, values, label=f"{name} (Rank-1 {values[0]:.1f})", markevery=step, **look_of(number))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlim(left=0.5)
         _percent_axis(axis, "%)")
@@ -192,7 +192,7 @@ def cmc_curve(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
 
 def bars(table: pd.DataFrame, ylabel: str = "Rank-1 (%)", title: str = "") -> Figure:
     """Bars with their 95 % interval and value. Index: names; columns value and, if known, low and high."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _axis(title, "", ylabel)
         values = table["value"].to_numpy(float)
         error = np.vstack([values - table["low"], table["high"] - values]) if "low" in table else None
@@ -221,7 +221,7 @@ def dots_with_interval(
     series = list(rows["series"].unique())
     across = min(len(panels), 4)
     down = -(-len(panels) // across)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         size = 1.8 + max(2.3 * across, 4.6), 1.2 + down * (0.6 + 0.28 * len(names) * len(series))
         figure = Figure(figsize=size, layout="constrained")
         axes = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
@@ -231,14 +231,14 @@ def dots_with_interval(
             axis.axvline(0, **_ZERO)
             for row in own.itertuples():
                 number = series.index(row.series)
-                _dot(axis, row, names.index(row.name) + 0.3 * (number - (len(series) - 1) / 2), _look(number))
+                _dot(axis, row, names.index(row.name) + 0.3 * (number - (len(series) - 1) / 2), look_of(number))
             axis.set_title(title, fontsize=10)
             axis.tick_params(labelbottom=True)
         axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
         figure.supxlabel(xlabel, fontsize=10)
         marks = [Line2D([], [], label=zero, **_ZERO)]
         if len(series) > 1:
-            marks += [Line2D([], [], label=name, **_look(i) | {"linestyle": "none"}) for i, name in enumerate(series)]
+            marks += [Line2D([], [], label=name, **look_of(i) | {"linestyle": "none"}) for i, name in enumerate(series)]
         if rows["hollow"].any():
             marks.append(Line2D([], [], label=hollow, color="grey", marker="o", mfc="white", linestyle="none"))
         figure.legend(handles=marks, loc="outside upper center", ncols=len(marks))  # above: never on a dot
@@ -248,10 +248,10 @@ def dots_with_interval(
 def histograms(samples: Mapping[str, np.ndarray], xlabel: str, unit: str, title: str = "") -> Figure:
     """Outlines of how numbers are spread, one line per name; the y axis counts `unit` ("images") in percent."""
     edges = np.histogram_bin_edges(np.concatenate([np.ravel(values) for values in samples.values()]), bins=40)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _axis(title, xlabel, f"{unit} (%)")
         for number, (name, values) in enumerate(samples.items()):
-            counts, look = np.histogram(values, edges)[0], _look(number)
+            counts, look = np.histogram(values, edges)[0], look_of(number)
             line = {"color": look["color"], "linestyle": look["linestyle"], "baseline": None}
             axis.stairs(100 * counts / max(counts.sum(), 1), edges, label=name, **line)
         axis.set_ylim(bottom=0)
@@ -262,7 +262,7 @@ def histograms(samples: Mapping[str, np.ndarray], xlabel: str, unit: str, title:
 def matrix(table: pd.DataFrame, label: str, title: str = "", low: float = -1.0, high: float = 1.0) -> Figure:
     """A table as coloured squares with their numbers. ``label`` names the number; `low` and `high` end its scale."""
     values = table.to_numpy(float)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         side = 0.75 * max(table.shape) + 2.2
         figure = Figure(figsize=(side + 1, side), layout="compressed")  # constrained: squares push labels off the edge
         axis = figure.subplots()
@@ -287,7 +287,7 @@ def features_before_after(panels: Mapping[str, np.ndarray], pids: np.ndarray, lr
     pids, lr = np.asarray(pids), np.asarray(lr, bool)
     if any(np.shape(points) != (len(pids), 2) for points in panels.values()) or lr.shape != pids.shape:
         raise FigureError(f"Expected points (n, 2) with n = {len(pids)} identities and resolutions in every panel.")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _scatter_panels(panels)
         for axis, points in zip(axes, panels.values(), strict=True):
             for pid, (colour, marker) in _looks(pids):
@@ -310,7 +310,7 @@ def points_by_group(points: np.ndarray, panels: Mapping[str, np.ndarray]) -> Fig
     points = np.asarray(points, float)
     if any(points.shape != (len(groups), 2) for groups in panels.values()):
         raise FigureError(f"Expected points (n, 2) and n groups in every panel, found points {points.shape}.")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _scatter_panels(panels)
         for axis, groups in zip(axes, panels.values(), strict=True):
             looks = _looks(groups)
@@ -334,7 +334,7 @@ def strips(panels: Mapping[str, np.ndarray], rows: Sequence[str], xlabel: str, l
     if any(np.ndim(values) != 2 or len(values) != len(rows) for values in panels.values()):
         raise FigureError(f"Expected {len(rows)} rows in every panel, found {[np.shape(v) for v in panels.values()]}.")
     scale = {"vmin": min(map(np.min, panels.values())), "vmax": max(map(np.max, panels.values()))}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, (0.22 * len(rows) + 0.5) * len(panels) + 0.4), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         for axis, (title, values) in zip(axes, panels.items(), strict=True):
@@ -357,9 +357,11 @@ def _axis(title: str, xlabel: str, ylabel: str):
     return figure, axis
 
 
-def _look(number: int) -> dict:
-    pick = number % len(OKABE_ITO)
-    return {"color": OKABE_ITO[pick], "marker": _MARKERS[pick], "linestyle": _LINES[pick], "markersize": 5}
+def look_of(number: int) -> dict[str, object]:
+    """Colour, marker and line of the series of this number, as keywords of ``axis.plot``."""
+    pick, turn = number % len(OKABE_ITO), number // len(OKABE_ITO)  # a colour that comes again looks another way
+    marker, line = _MARKERS[(pick + turn) % len(_MARKERS)], _LINES[(pick + turn) % len(_LINES)]
+    return {"color": OKABE_ITO[pick], "marker": marker, "linestyle": line, "markersize": 5}
 
 
 def _looks(groups: np.ndarray) -> list[tuple[object, tuple[str, str]]]:
@@ -419,7 +421,7 @@ def _check_images(images: np.ndarray) -> np.ndarray:
 
 def _image_axes(rows: int, columns: int, size: tuple[int, int], height: float, labelled: bool, title: str):
     width = height * size[1] / size[0]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         # room for row labels on the left, for column labels and the title above
         inches = (columns * width * 1.12 + 0.9 * labelled, rows * height * 1.08 + 0.3 + 0.3 * bool(title))
         figure = Figure(figsize=inches, layout="constrained")

@@ -1,0 +1,147 @@
+"""`reid-lib compare`: methods of this project, and your own, on the same trials."""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from reid_lib.cli.data import OnDataSet, data_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reid_lib.evaluation.comparison import Comparison
+    from reid_lib.evaluation.ranking import Matcher
+    from reid_lib.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(OnDataSet):
+    names: Positional[tuple[str, ...]]
+    """Two or more of: cadnet, intact, lrar, drfm, vpfa, cc, "HR only", "HR + LR", ... (each trained as its notebook
+    does), a file of OSNet x0.25 weights (as it is), and module:name for your own: a Matcher, or a function of the data
+    set that returns one."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")] = (0,)
+    """One training for each seed; what is not trained is measured once for each."""
+    reference: str = ""
+    """The method over which gains are counted; empty: the last one named."""
+    trials: int = 10
+    """Draws of the protocol."""
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """A folder for comparison.csv and the pictures."""
+
+    def run(self) -> int:
+        from reid_lib.datasets import mlr
+        from reid_lib.reporting import results, tables
+        from reid_lib.session import profile_variable, start
+
+        if self.output is not None:
+            results.check_writable(self.output)
+        with profile_variable(self.profile):
+            run = start(
+                "compare",
+                profile=self.profile,
+                dataset=self.dataset,
+                data_root=self.data_root,
+                data_options=data_options(self.layout, self.options),
+                seeds=self.seeds,
+            )
+        settings = mlr.settings(run.dataset, n=self.trials)
+        found = {seed: self._compare(run, settings, seed) for seed in run.seeds}
+        first = next(iter(found.values()))
+        reference, protocol = self._reference(first), _protocol(settings)
+        rows = results.merge_seeds(_rows(found, reference, run))
+        shown = tables.measured_table(rows[rows["metric"].isin(("rank1", "map", "rank1_gain"))])
+        print(f"{run.label}, profile {self.profile}; gains over {reference}")
+        print(tables.to_plain(shown))
+        if self.output is not None:
+            self._write(rows, first, protocol, reference)
+        return 0
+
+    def _compare(self, run: "Session", settings: dict, seed: int) -> "Comparison":
+        from reid_lib.evaluation.comparison import compare
+
+        matchers: dict[str, Matcher] = {}
+        for name in self.names:
+            title, matcher = _matcher(name, run, seed)
+            if title in matchers:
+                raise ValueError(f"{title} is named twice: name each method once")
+            matchers[title] = matcher
+        return compare(matchers, settings)
+
+    def _reference(self, found: "Comparison") -> str:
+        from reid_lib.training.roster import letters
+
+        known = {letters(method): method for method in found.methods}
+        known["vpfa"] = next((m for m in found.methods if m.endswith("+ VPFA")), "")
+        if self.reference and not known.get(letters(self.reference)):
+            raise ValueError(f"reference must be one of {', '.join(found.methods)}, found {self.reference!r}")
+        return known[letters(self.reference)] if self.reference else found.methods[-1]
+
+    def _write(self, rows: "pd.DataFrame", first: "Comparison", protocol: str, reference: str) -> None:
+        from reid_lib.files import write_text
+        from reid_lib.reporting import figures
+
+        write_text(self.output / "comparison.csv", rows.to_csv(index=False, lineterminator="\n"))
+        for name, figure in first.pictures(protocol, reference).items():
+            figures.save(figure, self.output, name)
+        print(f"comparison.csv and {len(first.pictures(protocol, reference))} pictures in {self.output}")
+
+
+def _matcher(name: str, run: "Session", seed: int) -> "tuple[str, Matcher]":
+    """Return a method's title in tables and its Matcher."""
+    from reid_lib.evaluation.matchers import pretrained, pretrained_name
+    from reid_lib.training import roster
+
+    if ":" in name and not Path(name).exists():
+        return name.partition(":")[2], _own(name, run)
+    if Path(name).is_file():
+        return pretrained_name(name), pretrained(name, run.device)
+    genuine = run.dataset.genuine_lr_camid is not None
+    chosen = roster.find([name], roster.roster(run.profile, genuine_lr=genuine))
+    where = {"seed": seed, "folder": run.folder / "checkpoints", "device": run.device}
+    return next(iter(roster.train_all(chosen, run.dataset, **where).items()))
+
+
+def _own(name: str, run: "Session") -> Any:
+    """Import ``module:name``, from the working folder too; a function or a class is called with the data set."""
+    from reid_lib.evaluation.comparison import PARTS
+
+    module, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0] and error.name != module:
+            raise
+        raise ValueError(f"there is no module {module!r} here or installed: give module:name, found {name!r}") from None
+    except AttributeError:
+        raise ValueError(
+            f"module {module} has no {attribute!r}: give module:name of a Matcher or of a function"
+        ) from None
+    ready = not isinstance(found, type) and all(hasattr(found, part) for part in PARTS)
+    return found if ready else found(run.dataset)
+
+
+def _protocol(settings: dict) -> str:
+    """The data set's own protocol among its settings: genuine LR as it is, or MLR, which comes last."""
+    return "genuine LR" if "genuine LR" in settings else list(settings)[-1]
+
+
+def _rows(found: "dict[int, Comparison]", reference: str, run: "Session") -> "pd.DataFrame":
+    """Return a comparison's rows (`results.COLUMNS`), of every seed."""
+    import pandas as pd
+
+    from reid_lib.reporting import results
+
+    fixed = {"paper": "comparison", "artefact": "compare", "dataset": run.label, "profile": run.profile}
+    parts = []
+    for seed, comparison in found.items():
+        for (method, setting), part in comparison.table(reference).groupby(["method", "setting"], sort=False):
+            own = {"method": method, "setting": setting, "seed": seed}
+            parts.append(results.rows_from_summary(part.set_index("metric"), **fixed, **own))
+    return pd.concat(parts, ignore_index=True)
