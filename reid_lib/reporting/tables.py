@@ -32,6 +32,8 @@ METRICS = {
     "rank1": "Rank-1",
     "rank1_gain": "Rank-1 gain",
     "rank1_over_control_gain": "Rank-1 gain over control",
+    "rank1_over_seen_gain": "Rank-1 gain over seen",
+    "rank1_over_down_sampled_gain": "Rank-1 gain over down-sampled",
     "rank5": "Rank-5",
     "rank10": "Rank-10",
     "rank20": "Rank-20",
@@ -59,6 +61,11 @@ METRICS = {
     "reduction_percent": "reduction (%)",
     "parameters_million": "parameters (million)",
     "inference_samples_per_second": "inference (samples per second)",
+    "place": "mean place (1 is best)",
+    "lost_percent": "people lost (%)",
+    "multiply_adds_million": "multiply-adds of a query (million)",
+    "milliseconds": "time of a query (ms)",
+    "training_seconds": "training (s)",
 }
 _OTHER_RANKS = ("rank5", "rank10", "rank20")  # in the CSV, and not shown beside Rank-1
 ONE_FIELD = "One field"  # the artefact of methods trained alike: same network, start, images and schedule
@@ -134,7 +141,7 @@ def compare(artefact: Artefact, measured: pd.DataFrame, against: str = "", note:
     ResultsError for rows of several profiles or data sets, or an unknown `against`.
     """
     rows = measured[(measured.paper == artefact.paper) & (measured.artefact == artefact.name)]
-    _check_alone(rows, artefact.title)
+    check_alone(rows, artefact.title)
     dataset = rows.dataset.iloc[0] if len(rows) else ""
     profile = rows.profile.iloc[0] if len(rows) else ""
     known = results.as_roles(results.published())
@@ -220,7 +227,7 @@ def field_table(rows: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) ->
     methods take no part. Raises ResultsError for rows of several profiles or data sets.
     """
     rows = rows[rows.artefact == ONE_FIELD]
-    _check_alone(rows, ONE_FIELD)
+    check_alone(rows, ONE_FIELD)
     merged = results.merge_seeds(rows)
     rank1, own = merged[merged.metric == "rank1"], protocol(merged)
     settings = [setting for setting in dict.fromkeys((own, *_SETTINGS)) if setting in set(rank1.setting)]
@@ -351,7 +358,8 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}") if _NUMERIC.fullmatch(text) else text
 
 
-def _check_alone(rows: pd.DataFrame, title: str) -> None:
+def check_alone(rows: pd.DataFrame, title: str) -> None:
+    """Raise ResultsError, naming the table, for rows of several profiles or data sets."""
     for column in ("profile", "dataset"):
         if rows[column].nunique() > 1:
             raise results.ResultsError(f"{title}: one {column} at a time, found {sorted(rows[column].unique())}.")

@@ -3,7 +3,7 @@
 LRAR takes the rate as given (Wu et al., TIP 2023, III-A); this is not in the paper.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.sampling import draw_rates, pk_batches
+from reid_lib.evaluation.ranking import Matcher
 from reid_lib.networks.inputs import normalise
 from reid_lib.networks.tiny import tiny
 from reid_lib.training.lrar import LRARConfig, LRARMatcher, check_genuine, level_of
@@ -36,6 +37,27 @@ class EstimatedLevelMatcher:
     def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
         """Embed uint8 images (n, 3, H, W) at their estimated levels: (n, d + 1). ``rates`` are not looked at."""
         return self.matcher.embed_at(images, self.estimate(images))
+
+
+class EstimatedRateMatcher:
+    """A Matcher that is told the rate of each query, where the rate is unknown: it gets that of the estimated level.
+
+    Args:
+        matcher: what uses rates; `matchers.PerRateMatcher` is one.
+        estimate: maps uint8 images (n, 3, H, W) to levels, int64 (n,) from 1 to m (`train_level_classifier`).
+        rates: the rate of each level, the largest (level 1) first.
+    """
+
+    def __init__(
+        self, matcher: Matcher, estimate: Callable[[torch.Tensor], torch.Tensor], rates: Sequence[int]
+    ) -> None:
+        self.matcher, self.estimate, self.rates = matcher, estimate, torch.tensor(rates)
+        self.device, self.split = matcher.device, matcher.split
+        self.embed_gallery, self.distance = matcher.embed_gallery, matcher.distance
+
+    def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 images (n, 3, H, W) at their estimated rates. ``rates`` are not looked at."""
+        return self.matcher.embed_query(images, self.rates[self.estimate(images).cpu() - 1].to(rates.device))
 
 
 def train_level_classifier(  # decision LRAR-13

@@ -13,13 +13,12 @@ import torch
 
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.evaluation.ranking import Matcher
+from reid_lib.reporting.compared import YARDSTICK
 from reid_lib.training import baseline, behind_baseline, cadnet, cluster_contrast, drfm, intact, lrar
 from reid_lib.training.field import described, started_from
 from reid_lib.training.schedules import stretch
 
 HR_LR = (1, 2, 3, 4)
-METHODS = ("CAD-Net", "INTACT", "LRAR", "DRFM", "HR only + VPFA")  # the papers', in the order of the notebooks
-YARDSTICK = "HR + LR"
 
 
 @dataclass(frozen=True)
