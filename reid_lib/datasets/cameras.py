@@ -4,10 +4,12 @@ No paper down-samples with anything but a kernel. A camera that is far away also
 small size: `degrade` calls these before the image is resized back.
 """
 
+import io
 import zlib
 
+import numpy as np
 import torch
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
+from PIL import Image
 
 from reid_lib.datasets.resolution import Camera
 from reid_lib.seeds import torch_generator
@@ -28,8 +30,8 @@ def jpeg(quality: int) -> Camera:
     def camera(images: torch.Tensor) -> torch.Tensor:
         if not len(images):
             return images
-        stored = encode_jpeg(list(images.cpu().contiguous()), quality=quality)
-        return torch.stack([decode_jpeg(one, mode=ImageReadMode.RGB) for one in stored]).to(images.device)
+        read = [_stored(one, quality) for one in images.permute(0, 2, 3, 1).cpu().numpy()]
+        return torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2).contiguous().to(images.device)
 
     return camera
 
@@ -61,3 +63,9 @@ def sensor_noise(std: float, seed: int) -> Camera:
         return noisy.round_().clamp_(0, 255).to(torch.uint8)
 
     return camera
+
+
+def _stored(image: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
