@@ -265,5 +265,24 @@ def told_apart(pairs: pd.DataFrame, order: Sequence[str]) -> str:
     return f"{text} Neighbours that cannot be told apart: {listed(close)}." if close else text
 
 
+def failures(alike: pd.DataFrame, together: float, rank1: pd.DataFrame) -> str:
+    """Say what the best of all methods would reach, and which two fail most and least alike.
+
+    Args:
+        alike: `comparison.Comparison.failures`.
+        together: Rank-1 (%) of one who takes for each query the best of all methods.
+        rank1: measured rows of the methods' Rank-1 in one setting.
+    """
+    single = rank1.sort_values("value").iloc[-1]
+    names = list(alike.index)
+    pairs = {(a, b): alike.loc[a, b] for number, a in enumerate(names) for b in names[number + 1 :]}
+    most, least = max(pairs, key=pairs.get), min(pairs, key=pairs.get)
+    return (
+        f"Whoever took for each query the best of all methods would reach a Rank-1 of {together:.1f}; the best single "
+        f"one, {single['method']}, has {single['value']:.1f}: what one misses, another often finds. Most alike fail "
+        f"{' and '.join(most)} (phi {pairs[most]:.2f}), least alike {' and '.join(least)} ({pairs[least]:.2f})."
+    )
+
+
 def _shown(row: pd.Series) -> str:
     return tables.with_interval(row["value"], row["low"], row["high"], row["metric"])

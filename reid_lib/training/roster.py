@@ -4,14 +4,17 @@ A training is known by its settings and its code (`TrainingSet.open_run`): what 
 found again, and the other way round.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from reid_lib.datasets.records import ReIDDataset
+from reid_lib.digest import plain
 from reid_lib.evaluation.ranking import Matcher
 from reid_lib.reporting.compared import YARDSTICK
 from reid_lib.training import baseline, behind_baseline, cadnet, cluster_contrast, drfm, intact, lrar
@@ -64,22 +67,22 @@ def roster(  # decision HOUSE-14
     started = started_from(network, weights)
     slower = {name: value for name, value in started.items() if name != "learning_rate"}  # have their own
     critic = {"critic_learning_rate": started["learning_rate"]} if "learning_rate" in started else {}
-    plain = _stretched(baseline.BaselineConfig.for_profile(profile, **started), epochs)
-    both = replace(plain, rates=HR_LR)
+    hr_only = _stretched(baseline.BaselineConfig.for_profile(profile, **started), epochs)
+    both = replace(hr_only, rates=HR_LR)
     adaptive = _stretched(lrar.LRARConfig.for_profile(profile, **started), epochs)
     super_resolving = _stretched(intact.INTACTConfig.for_profile(profile, **slower, **critic), epochs)
     super_resolving = replace(super_resolving, critic_epochs=epochs or super_resolving.critic_epochs)
     adversarial = _stretched(cadnet.CADNetConfig.for_profile(profile, **started), epochs)
     unlabelled = _stretched(drfm.DRFMConfig.for_profile(profile, **slower), epochs)
     unlabelled = replace(unlabelled, ps_from=unlabelled.epochs // 4)  # from epoch 10 of 40, or as early
-    panned = replace(behind_baseline.VPFAConfig.for_profile(profile), frozen=plain)
+    panned = replace(behind_baseline.VPFAConfig.for_profile(profile), frozen=hr_only)
     control = replace(adaptive, masks="none", varying_length=False)
     peer = _stretched(cluster_contrast.ClusterContrastConfig.for_profile(profile, **slower), epochs)
     known = {
-        "HR only": Contestant(plain, baseline.train, "identity + triplet"),
+        "HR only": Contestant(hr_only, baseline.train, "identity + triplet"),
         YARDSTICK: Contestant(both, baseline.train, "identity + triplet"),
         "one model per rate": Contestant(
-            plain, _per_rate, "identity + triplet, four networks", knows_rate=True, genuine_lr=False
+            hr_only, _per_rate, "identity + triplet, four networks", knows_rate=True, genuine_lr=False
         ),
         "IDE + Verif": Contestant(control, _level_below, "identity + verification"),
         "CC": Contestant(peer, cluster_contrast.train, "ClusterNCE", labels=False),
@@ -87,7 +90,7 @@ def roster(  # decision HOUSE-14
         "INTACT": Contestant(super_resolving, intact.train, "L_MSE + L_gan + L_id + L_dis", batches=2),
         "LRAR": Contestant(adaptive, _level_below, "identity + verification", knows_rate=True),
         "DRFM": Contestant(unlabelled, drfm.train, "L_cc + L_ic + L_ps", labels=False, batches=2),
-        "HR only + VPFA": Contestant(panned, behind_baseline.train, "VPFA behind HR only", _of_field=plain),
+        "HR only + VPFA": Contestant(panned, behind_baseline.train, "VPFA behind HR only", _of_field=hr_only),
     }
     return {name: own for name, own in known.items() if own.genuine_lr or not genuine_lr}
 
@@ -123,17 +126,49 @@ def named(name: str, end: str) -> str:
     return f"{first}{end}{plus}{rest}"
 
 
+def training_seconds(one: Contestant, seed: int, folder: str | Path) -> float:
+    """Return how long a contestant's networks were trained, by the histories of their runs; NaN where one is not there.
+
+    A run is known by its loop, seed and configuration; of several (older code) the newest counts. VPFA's module is
+    fitted in seconds, and its time is not kept: what it stands behind counts alone.
+
+    Args:
+        one: the contestant.
+        seed: of its training.
+        folder: parent of the runs' folders.
+    """
+    wanted = [one.config]
+    if isinstance(one.config, behind_baseline.VPFAConfig):
+        wanted = [one.config.frozen]
+    elif isinstance(one.config, intact.INTACTConfig):
+        wanted.append(one.config.critic())
+    elif one.train is _per_rate:
+        wanted = [replace(one.config, rates=(rate,)) for rate in HR_LR]
+    runs = sorted(Path(folder).glob(f"*-seed{seed}-*/history.csv"), key=lambda path: path.stat().st_mtime)
+    known = {json.dumps(_config_of(path.parent)): path for path in runs}
+    found = [known.get(json.dumps(plain(config))) for config in wanted]
+    return sum(float("nan") if path is None else pd.read_csv(path)["seconds"].sum() for path in found)
+
+
+def _config_of(folder: Path) -> object:
+    """Return the configuration that a run's checkpoint names; None where it cannot be read."""
+    try:
+        return json.loads(torch.load(folder / "last.pt", map_location="cpu", weights_only=True, mmap=True)["config"])
+    except (OSError, RuntimeError, KeyError):
+        return None
+
+
 def find(names: Sequence[str], known: Mapping[str, Contestant]) -> dict[str, Contestant]:
     """Return the contestants of these names, however they are spelt: "cadnet", "HR+LR", "vpfa".
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    plain = {letters(name): name for name in known} | {"vpfa": "HR only + VPFA", "naive": "one model per rate"}
+    spelt = {letters(name): name for name in known} | {"vpfa": "HR only + VPFA", "naive": "one model per rate"}
     for name in names:
-        if plain.get(letters(name)) not in known:
+        if spelt.get(letters(name)) not in known:
             raise ValueError(f"method must be one of {', '.join(known)}, found {name!r}")
-    return {plain[letters(name)]: known[plain[letters(name)]] for name in names}
+    return {spelt[letters(name)]: known[spelt[letters(name)]] for name in names}
 
 
 def letters(name: str) -> str:

@@ -1,0 +1,77 @@
+"""VPFA and other maps behind any Matcher, not only behind a network whose query and gallery features are alike.
+
+bank = MatcherBank(matcher, dataset)
+panning = fit_to_bank(VectorPanning(), bank, split=0)  # training.panning
+scores = evaluate_features(bank, trials, panning)  # evaluation.features: cosine, over the whole feature
+"""
+
+import numpy as np
+import torch
+
+from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.records import ReIDDataset
+from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation.features import FeatureBank
+from reid_lib.evaluation.ranking import Matcher
+from reid_lib.status import bar
+
+
+class MatcherBank(FeatureBank):  # decision VPFA-14
+    """A Matcher's embeddings of a data set's images: of rate > 1 and of genuine LR images as queries, else as gallery.
+
+    It is used as a `features.FeatureBank`, and kept in memory. Where a query's embedding is one number longer than a
+    gallery image's, that number is LRAR's level: it is left out, and the zeros behind the level's length stay, which a
+    map can fill.
+
+    Args:
+        matcher: its embeddings are one vector for each image; ``device`` and ``split`` are those of `ranking.Matcher`.
+        dataset: the data set.
+        kernel, batch_size, progress: as `FeatureBank` takes them.
+
+    Raises:
+        ValueError: embeddings that are not (n, d), or of different lengths for query and gallery.
+    """
+
+    def __init__(self, matcher: Matcher, dataset: ReIDDataset, **options: object) -> None:
+        super().__init__(matcher, dataset, **options)
+        self.device = getattr(matcher, "device", torch.device("cpu"))
+        images = open_store(dataset).batch(np.arange(1)).to(self.device)
+        query = matcher.embed_query(images, torch.ones(1, dtype=torch.int64, device=self.device))
+        gallery = matcher.embed_gallery(images)
+        shapes = f"query {tuple(query.shape)} and gallery {tuple(gallery.shape)}"
+        if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] - gallery.shape[1] not in (0, 1):
+            raise ValueError(
+                f"a map needs one vector of one length for each image, found {shapes}: it cannot stand here"
+            )
+        self.width = gallery.shape[1]
+
+    @property
+    def split(self) -> int | None:
+        """The split on whose training identities the matcher was trained."""
+        return getattr(self.model, "split", None)
+
+    @torch.inference_mode()
+    def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
+        store, found = open_store(self.dataset), torch.empty(len(rows), self.width)
+        genuine = self.dataset.table["camid"].to_numpy()[rows] == self.dataset.genuine_lr_camid
+        as_query = genuine | (rate > 1)
+        sides = [(side, np.flatnonzero(as_query == side)) for side in (True, False)]
+        batches = [
+            (side, of[start : start + self.batch_size])
+            for side, of in sides
+            for start in range(0, len(of), self.batch_size)
+        ]
+        for side, of in bar(batches, what=f"embeddings, r = {rate}", unit="batches", hidden=not self.progress):
+            rates = torch.full((len(of),), rate)
+            images = degrade(store.batch(rows[of]).to(self.device), rates, self.kernel)
+            embedding = (
+                self.model.embed_query(images, rates.to(self.device)) if side else self.model.embed_gallery(images)
+            )
+            found[torch.from_numpy(of)] = embedding[:, : self.width].float().cpu()
+        bad = int((~found.isfinite().all(1)).sum())
+        if bad:
+            raise ValueError(
+                f"the matcher gives NaN or infinite embeddings for {bad} of {len(rows)} images of {self.dataset.name} "
+                f"at rate {rate}: look at its weights"
+            )
+        return found
