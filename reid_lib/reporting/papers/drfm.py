@@ -18,7 +18,7 @@ from reid_lib.reporting.claims import (
     worst_setting,
 )
 from reid_lib.reporting.drawing import Arrow, Box, Drawing, Group
-from reid_lib.reporting.statements import CAVIAR, CUHK, MARKET, Statement, exact, gain
+from reid_lib.reporting.statements import CAVIAR, CUHK, MARKET, Statement, exact, gain, least_gain, positive
 
 PAPER = Paper("drfm", "DRFM", "DRFM (MM 2024)", "14_drfm")
 
@@ -54,6 +54,7 @@ SAME_METHOD = {}  # it prints no method under two names
 
 _claim = partial(Claim, PAPER.key)
 _exact = partial(exact, PAPER.key)
+_positive = partial(positive, PAPER.key)
 
 
 # --- its architecture ----------------------------------------------------------------------------
@@ -239,6 +240,9 @@ CLAIMS = _claims()
 # --- numbers in its prose ------------------------------------------------------------------------
 
 
+_UNSUPERVISED = ("SpCL", "ICE", "CC", "PPLR", "Purification", "DCCC")
+
+
 def _statements() -> tuple[Statement, ...]:
     sets = (CAVIAR, CUHK, MARKET)
     return (
@@ -258,6 +262,34 @@ def _statements() -> tuple[Statement, ...]:
                 ("4.5.2", "A6", "A5", (0.5, 1.0, 1.1)),
             )
             for d, v in zip(sets, printed, strict=True)
+        ),
+        _exact(
+            "4.4",
+            "Unsupervised methods that are reproduced",
+            6,
+            lambda cell: cell.rows[
+                (cell.rows.setting == "unsupervised") & (cell.rows.method != "DRFM")
+            ].method.nunique(),
+        ),
+        _positive(
+            "4.4",
+            "Above all unsupervised methods: the smallest gain over all ranks",
+            least_gain("Table 2", sets, "DRFM", _UNSUPERVISED, setting="unsupervised"),
+        ),
+        *(
+            _positive(
+                section,
+                f"{a} above {b} on all sets: the smallest gain at Rank-1 and Rank-5",
+                least_gain("Table 3", sets, a, (b,), ("rank1", "rank5")),
+            )
+            for section, a, b in (
+                ("4.5.1", "A2", "A1"),
+                ("4.5.1", "A4", "A3"),
+                ("4.5.2", "A5", "A4"),
+                ("4.5.3", "A7", "A2"),
+                ("4.5.3", "A8", "A6"),
+                ("4.5.3", "DRFM", "A8"),
+            )
         ),
     )
 
