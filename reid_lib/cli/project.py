@@ -150,10 +150,11 @@ class Readme:
 
     def run(self) -> int:
         from reid_lib.files import write_text
-        from reid_lib.reporting import figures, papers, readme, results, verdicts
+        from reid_lib.reporting import audit, figures, papers, readme, results, verdicts
 
         if not self.check:
             verdicts.write(papers.CLAIMS)
+            audit.write(project_root() / "results")
             figure = readme.headline_figure()
             if figure is not None:
                 figures.save(figure, results.results_root() / "demo", "headline")

@@ -13,7 +13,7 @@ careful side). Numbers without an interval are compared as they stand, and a tie
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import hypot, isnan
 from typing import NamedTuple
 
@@ -235,6 +235,31 @@ def everywhere(a: str, b: str, metric: str, lower: bool = False) -> Check:
             return Verdict("not measured", f"no setting in which both {a} and {b} have {metric}")
         judge = less if lower else greater
         return all_of(*(judge(Cell(a, setting, metric), Cell(b, setting, metric)) for setting in settings))(rows)
+
+    return check
+
+
+def later(a: str, b: str, metric: str) -> Check:
+    """Method a is larger than method b in the later half of the settings (epochs) in which both were measured."""
+
+    def check(rows: Sequence[Row]) -> Verdict:
+        first, second = ([row.setting for row in _series(rows, method, metric)] for method in (a, b))
+        both = [setting for setting in first if setting in second]
+        if len(both) < 2:
+            return Verdict("not measured", f"fewer than two settings in which both {a} and {b} have {metric}")
+        return all_of(*(greater(Cell(a, name, metric), Cell(b, name, metric)) for name in both[len(both) // 2 :]))(rows)
+
+    return check
+
+
+def settings_close(method: str, metric: str, within: float) -> Check:
+    """No two settings of the method differ by more than `within`."""
+
+    def check(rows: Sequence[Row]) -> Verdict:
+        cells = [Cell(method, row.setting, metric) for row in _series(rows, method, metric)]
+        if len(cells) < 2:
+            return Verdict("not measured", f"fewer than two settings of {method} with {metric}")
+        return all_of(*(close(a, b, within) for a, b in combinations(cells, 2)))(rows)
 
     return check
 

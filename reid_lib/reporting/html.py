@@ -190,16 +190,25 @@ _RUNS = "Which code measured what, where and when. State: whether the rows are t
 
 
 def _audit(site: Site) -> str:
+    own, firsts, order = (paper_page.worded(found) for found in (audit.own_cells(), audit.firsts(), audit.orders()))
+    own = own.drop(columns="spread")
+    firsts[["own", "best"]] = firsts[["own", "best"]].map(tables.number)
     parts = {
         "Cells that are quoted with other values (own: what the method's own paper prints)": tables.to_html(
             site.quoted
         ),
-        "Averages against their rows": with_pills(site.averages),
         "Numbers in prose against the tables": with_pills(site.prose),
+        "Is the paper's own method the best, where it says so?": with_pills(firsts),
+        "One paper's cell in several of its own tables": with_pills(own),
+        "Averages against their rows": with_pills(site.averages),
         "Two methods with the same numbers: no error by itself, but worth a look": tables.to_html(audit.repeated()),
+        "Rank-1 <= Rank-5 <= Rank-10 <= Rank-20 in every row": with_pills(order),
+        "Values that their metric cannot have": with_pills(paper_page.worded(audit.ranges())),
+        "Entries of a split as counts of its queries": with_pills(paper_page.worded(audit.counts())),
     }
     articles = "".join(f"<article><h3>{escape(t)}</h3>{scroll(table, t)}</article>" for t, table in parts.items())
-    return scroll(tables.to_html(audit.summary()), "summary") + articles
+    note = "<p class=note>Every check, those that agree too: <code>results/audit.csv</code>.</p>"
+    return scroll(tables.to_html(audit.summary()), "summary") + note + articles
 
 
 def _runs() -> str:

@@ -39,14 +39,14 @@ class Site:
     @cached_property
     def prose(self) -> pd.DataFrame:
         """Numbers in the papers' prose against their tables: paper, source, text, stated, computed, verdict, note."""
-        found = _worded(audit.statements())
-        found["source"] = [name if name.startswith("Table") else f"Sec. {name}" for name in found.source]
+        found = worded(audit.statements())
+        found["source"] = [name if name.startswith(("Table", "abstract")) else f"Sec. {name}" for name in found.source]
         return found[["paper", "source", "text", "stated", "computed", "verdict", "note"]]
 
     @cached_property
     def averages(self) -> pd.DataFrame:
         """Printed averages against the mean of their rows (`audit.averages`), with a verdict."""
-        return _worded(audit.averages())
+        return worded(audit.averages())
 
     @cached_property
     def quoted(self) -> pd.DataFrame:
@@ -68,7 +68,7 @@ class Site:
         return f'<img src="{relative(f"results/{quote(name)}", where)}" alt="{escape(alt)}" loading="lazy">'
 
 
-def _worded(found: pd.DataFrame) -> pd.DataFrame:
+def worded(found: pd.DataFrame) -> pd.DataFrame:
     """`agrees` as a verdict in words, what differs first."""
     found = found.sort_values("agrees", kind="stable")
     return found.assign(verdict=found.agrees.map({True: "agrees", False: "differs"})).drop(columns="agrees")

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 
 import pandas as pd
 
@@ -68,6 +69,33 @@ def gain(table: str, dataset: str, method: str, over: str, metric: str = "rank1"
 def gains(pick: Callable, table: str, datasets: tuple[str, ...], method: str, over: str) -> Compute:
     """The smallest (pick=min) or largest gain over the data sets."""
     return lambda cell: pick(gain(table, name, method, over)(cell) for name in datasets)
+
+
+def least_gain(
+    table: str,
+    datasets: tuple[str, ...],
+    method: str,
+    others: tuple[str, ...],
+    metrics: tuple[str, ...] = ("rank1", "rank5", "rank10"),
+    setting: str = "",
+) -> Compute:
+    """The smallest of the method's gains over the others, wherever both are printed (of `datasets` and `metrics`)."""
+
+    def compute(cell: Published) -> float:
+        found = []
+        for dataset, metric in ((d, m) for d in datasets for m in metrics):
+            rivals = cell.others(table, dataset, metric, (method,))
+            best = rivals[rivals.index.isin(others)].max()
+            if not isnan(best):
+                found.append(cell(table, method, dataset, metric, setting) - best)
+        return min(found)
+
+    return compute
+
+
+def positive(paper: str, source: str, text: str, compute: Compute, note: str = "") -> Statement:
+    """A number that must be above 0, to the 0.1 to which tables are printed: a tie does not agree."""
+    return Statement(paper, source, text, "> 0", compute, 0.05, float("inf"), note)
 
 
 def exact(paper: str, source: str, text: str, stated: float, compute: Compute, note: str = "") -> Statement:

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 
 from reid_lib.digest import file_digest
-from reid_lib.reporting import artefacts, papers, results, verdicts
+from reid_lib.reporting import artefacts, audit, papers, results, verdicts
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 
@@ -14,8 +14,9 @@ PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d
 def verify(root: Path) -> tuple[list[str], str]:
     """One sentence for each problem of the project in `root`, and what was read.
 
-    Checked: published.csv by its hash, the schema of every measured file and its run.json, that each folder's
-    claims.csv is what its rows give, every artefact that is done, and that each numbered notebook was run to its end.
+    Checked: published.csv by its hash, that audit.csv is what it gives, the schema of every measured file and its
+    run.json, that each folder's claims.csv is what its rows give, every artefact that is done, and that each numbered
+    notebook was run to its end.
     Results are read from `results.results_root()`. Raises ValueError when there is no numbered notebook,
     ArtefactError when one is damaged.
     """
@@ -25,6 +26,8 @@ def verify(root: Path) -> tuple[list[str], str]:
         problems.append(f"{published} is missing: restore it from git")
     elif file_digest(published) != PUBLISHED_SHA256:
         problems.append(f"{published} differs from the papers' transcribed numbers: restore it from git")
+    else:
+        problems += audit.problems(root / "results")
     for key in results.available():
         try:
             rows += len(results.check_rows(results.read(*key)))

@@ -19,7 +19,8 @@ def project(folder: Path, executed: bool = True) -> Path:
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "notebooks" / "00_start_here.ipynb")
     (folder / "results" / "demo" / "synth").mkdir(parents=True)
     (folder / "results" / "demo" / "synth" / "00_start_here.run.json").write_text("{}")
-    (folder / "results" / "published.csv").write_bytes((ROOT / "results" / "published.csv").read_bytes())
+    for name in ("published.csv", "audit.csv"):
+        (folder / "results" / name).write_bytes((ROOT / "results" / name).read_bytes())
     return folder
 
 
