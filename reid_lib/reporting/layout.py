@@ -36,7 +36,8 @@ _ROWS: dict[str, tuple[str, ...]] = {
     "VPFA Table 11": ("setting", "dataset"),
 }
 _BESIDE = 14  # columns of numbers; with more, the measured ones stand below the published
-_WIDTHS, _QUALITY, _BYTES = (640, 540, 450, 370), 60, 22_000  # of a picture: the widest that is small enough
+# of a picture, pixels across and JPEG's quality: the first that is small enough
+_SIZES, _BYTES = ((640, 60), (640, 40), (560, 40), (480, 40), (400, 40)), 25_000
 _PRINTED, _MEASURED = "printed", "measured"
 # for notebooks; the site's own style has the same names
 STYLE = (
@@ -275,10 +276,10 @@ def small_jpeg(path: Path) -> bytes:
     """A saved figure, made smaller for a page with many. Raises OSError when it is no picture."""
     with Image.open(path) as picture:
         whole = picture.convert("RGB")
-    for width in _WIDTHS:
+    for width, quality in _SIZES:
         shown, stream = whole.copy(), io.BytesIO()
         shown.thumbnail((width, 2 * width), Image.Resampling.LANCZOS)
-        shown.save(stream, "JPEG", quality=_QUALITY, optimize=True)
+        shown.save(stream, "JPEG", quality=quality, optimize=True)
         if stream.tell() <= _BYTES:
             break
     return stream.getvalue()
