@@ -24,8 +24,7 @@ from reid_lib.reporting import artefacts, before, results
 from reid_lib.reporting.papers import ARTEFACTS, CLAIMS
 from reid_lib.session import PROFILE_VARIABLE
 
-# a notebook with this number or a higher one gathers what the others have measured, and runs after them
-GATHERING = 90
+GATHERING = 90  # the first number of a notebook that gathers what others have measured
 
 
 class NotebookFailed(RuntimeError):
@@ -94,19 +93,13 @@ def reproduce(
 
     screen, count = screen or jobs.Log(say), count or jobs.default_count()
     batch = _Batch(root, folder, wanted, changed, screen, write_back)
-    waiting = []
-    for number, path in enumerate(chosen, start=1):
-        title = f"[{number}/{len(chosen)}] {path.stem}"
-        if not force and batch.up_to_date(path):
-            screen.say(f"{title}: up to date")
-            batch.put_back(path, title)
-        else:
-            waiting.append((path, title))
+    titled = [(path, f"[{number}/{len(chosen)}] {path.stem}") for number, path in enumerate(chosen, start=1)]
     ran, failures = [], []
-    if waiting:
-        before.keep(profile, dataset)
-    for group in _groups(waiting, folder, count):
-        with closing(jobs.run(batch.tasks(group), count, screen.show)) as ends:
+    for group in _groups(titled):
+        waiting = batch.waiting(group, force)
+        if waiting:
+            before.keep(profile, dataset)
+        with closing(jobs.run(batch.tasks(_in_order(waiting, folder, count)), count, screen.show)) as ends:
             for end in ends:
                 failure = batch.end(end)
                 failures += [failure] if failure else []
@@ -134,6 +127,17 @@ class _Batch:
 
     def up_to_date(self, path: Path) -> bool:
         return _stamp(self.folder, path.stem).get("digest") == inputs_digest(self.root, path, self.wanted)
+
+    def waiting(self, group: Sequence[tuple[Path, str]], force: bool) -> list[tuple[Path, str]]:
+        """Return those of a group that must run, and say of the others that they need not."""
+        found = []
+        for path, title in group:
+            if not force and self.up_to_date(path):
+                self.screen.say(f"{title}: up to date")
+                self.put_back(path, title)
+            else:
+                found.append((path, title))
+        return found
 
     def put_back(self, path: Path, title: str) -> None:
         """Write outputs into ``notebooks/`` if that is asked for."""
@@ -174,17 +178,18 @@ class _Batch:
         return self.folder.parent / f"{path.stem}.run.json"
 
 
-def _groups(waiting: list[tuple[Path, str]], folder: Path, count: int) -> list[list[tuple[Path, str]]]:
-    """Return the notebooks in the order in which they start, those that gather after all others have ended.
+def _groups(titled: Sequence[tuple[Path, str]]) -> list[list[tuple[Path, str]]]:
+    """Return the notebooks, and apart from them those that gather: whether these must run is known after the others."""
+    return [[one for one in titled if gathers(one[0]) == late] for late in (False, True)]
+
+
+def _in_order(waiting: list[tuple[Path, str]], folder: Path, count: int) -> list[tuple[Path, str]]:
+    """Return the notebooks in the order in which they start.
 
     One at a time they keep the order of their numbers. Side by side the longest starts first, so that none is left to
     run alone in the end; how long it takes is known from its last run, the committed one included.
     """
-    gathering = [(path, title) for path, title in waiting if int(path.stem[:2]) >= GATHERING]
-    others = [one for one in waiting if one not in gathering]
-    if count > 1:
-        others.sort(key=lambda one: -_last_seconds(folder, one[0].stem))
-    return [group for group in (others, gathering) if group]
+    return waiting if count == 1 else sorted(waiting, key=lambda one: -_last_seconds(folder, one[0].stem))
 
 
 def _last_seconds(folder: Path, name: str) -> float:
@@ -244,8 +249,15 @@ def changed_parameters(path: Path, wanted: Mapping[str, object]) -> dict[str, ob
     return {name: value for name, value in wanted.items() if plain(value) != plain(known[name])}
 
 
+def gathers(path: Path) -> bool:  # decision RUN-19
+    """Return whether a notebook shows what the others have measured: it runs after them, and depends on their files."""
+    return path.stem[:2].isdigit() and int(path.stem[:2]) >= GATHERING
+
+
 def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> str:  # decision RUN-4
     """Return a digest of what a run depends on: parameters, published.csv, and the code that its cells reach.
+
+    A notebook that gathers depends on the tables and figures in the results folder too.
 
     Docstrings and comments do not count. `datasets.load` reaches every loader; of these count those whose data set the
     parameters name, and those that a cell imports itself. How `synth` draws reaches networks on any data set through
@@ -264,7 +276,14 @@ def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> s
         [code_digest(module) for module in sorted(own)],
         GENERATOR_VERSION,
         file_digest(published) if published.is_file() else None,
+        *([_gathered(str(parameters["profile"]), str(parameters["dataset"]))] if gathers(path) else []),
     )
+
+
+def _gathered(profile: str, dataset: str) -> dict[str, str]:
+    """Return the digest of each table and figure of a results folder; its verdicts follow from the tables."""
+    found = sorted(path for path in results.folder(profile, dataset).glob("*.*") if path.suffix in (".csv", ".png"))
+    return {path.name: file_digest(path) for path in found if path.stem != results.VERDICTS_FILE}
 
 
 def _python_cells(path: Path) -> list[str]:

@@ -122,6 +122,6 @@ def _clean(text: str, root: Path) -> str:
     ):
         if str(folder) != "/":
             text = text.replace(str(folder), short)
-    text = re.sub(r"\b0x[0-9a-f]{6,}", "0x...", text)
+    text = re.sub(r"(?<![\w+/])0x[0-9a-f]{6,}", "0x...", text)  # not within a picture in base64
     ids = {name: f"T_{i}" for i, name in enumerate(dict.fromkeys(re.findall(r"T_[0-9a-f]{5}(?=[_\" ])", text)))}
     return re.sub(r"T_[0-9a-f]{5}(?=[_\" ])", lambda match: ids[match.group()], text)

@@ -296,6 +296,20 @@ def test_status_lists_results(capsys: pytest.CaptureFixture, monkeypatch: pytest
     assert "00_start_here  missing" in shown
     assert "0123456789ab" in shown
     assert "2026-01-02T03:04:05Z" in shown
+    assert "not to be trusted" not in shown
+
+
+def test_status_says_which_rows_were_edited(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path
+) -> None:
+    _project(folders, monkeypatch)
+    path = _save_rows()
+    path.write_text(path.read_text().replace("rank1", "rank5", 1))
+    assert cli.main(["status"]) == 0
+    assert "not to be trusted: demo/synth/baselines.csv is not what its run.json" in capsys.readouterr().out
+    path.with_name("baselines.run.json").unlink()
+    assert cli.main(["status"]) == 0
+    assert "not to be trusted: demo/synth/baselines.csv has no readable run.json" in capsys.readouterr().out
 
 
 def _project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,10 +220,11 @@ def test_the_longest_starts_first_and_what_gathers_comes_last(folder: Path) -> N
     folder.mkdir(parents=True)
     for name, seconds in (("00_a", 5), ("01_b", 50), ("90_all", 500)):
         (folder / f"{name}.run.json").write_text(json.dumps({"seconds": seconds}))
-    waiting = [(Path(f"{name}.ipynb"), name) for name in ("00_a", "01_b", "02_c", "90_all")]
+    titled = [(Path(f"{name}.ipynb"), name) for name in ("00_a", "01_b", "02_c", "90_all")]
 
     def order(count: int) -> list[list[str]]:
-        return [[name for _, name in group] for group in runner._groups(waiting, folder / "notebooks", count)]
+        groups = (runner._in_order(group, folder / "notebooks", count) for group in runner._groups(titled))
+        return [[name for _, name in group] for group in groups]
 
     assert order(1) == [["00_a", "01_b", "02_c"], ["90_all"]]
     assert order(2) == [["01_b", "00_a", "02_c"], ["90_all"]]

@@ -15,6 +15,7 @@ from reid_lib import digest, writeback
 from reid_lib import reproduce as runner
 from reid_lib.reporting import results
 from reid_lib.reporting.artefacts import numbered_notebooks
+from reid_lib.reporting.papers import lrar
 
 PARAMETERS = (
     'profile: str = "demo"  # smoke, demo or paper\n'
@@ -134,8 +135,13 @@ def test_one_notebook_is_chosen_by_artefact(project: Path) -> None:
     assert [path.stem for path in runner.select(paths, "LRAR Table II")] == ["13_lrar"]
     with pytest.raises(ValueError, match=r"INTACT Table 1 belongs to notebook 12_intact, which is not written yet"):
         runner.select(paths, "INTACT Table 1")
-    with pytest.raises(ValueError, match=r"DRFM Table 1 is not reproduced"):
-        runner.select(paths, "DRFM Table 1")
+
+
+def test_what_is_not_reproduced_says_why(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing = lrar.PAPER.left_out("figure", "Fig. 9", "A photograph", "It shows a real person.")
+    monkeypatch.setattr(runner, "ARTEFACTS", (drawing,))
+    with pytest.raises(ValueError, match=r"LRAR Fig. 9 is not reproduced: It shows a real person"):
+        runner.select(numbered_notebooks(project), "LRAR Fig. 9")
 
 
 def test_an_unknown_notebook_gets_near_names(project: Path) -> None:
@@ -390,3 +396,40 @@ def test_an_interrupted_run_keeps_the_first_rows(project: Path, monkeypatch: pyt
             runner.reproduce(project, say=lambda line: None)
     assert "measured again: 1; 0 agree" in _told(project)[0]  # nothing was left to run
     assert _told(project) == []
+
+
+# --- the notebook that gathers ---
+
+
+def test_what_gathers_runs_after_the_others_and_whenever_a_result_changed(project: Path) -> None:
+    _measuring(project, "00_first", "one", (50, 0))
+    _notebook(project, "01_second", _finish("01_second"))
+    reads = "from reid_lib.reporting import results\nprint(results.read_all(where='demo/synth').value.tolist())"
+    gathering = _notebook(project, "90_all", reads, _finish("90_all"))
+
+    def ran(**options: object) -> list[str]:
+        return runner.reproduce(project, say=lambda line: None, count=2, **options)
+
+    assert ran()[-1] == "90_all"
+    assert ran() == []
+    (project / "results/demo/synth/claims.csv").write_text("verdicts, which follow from the rows\n")
+    assert ran() == []
+    _measuring(project, "00_first", "two", (60, 0))  # it was up to date when the run began
+    assert ran() == ["00_first", "90_all"]
+    executed = nbformat.read(project / "results/demo/synth/notebooks/90_all.ipynb", as_version=4)
+    assert "[60.0]" in str(executed.cells)
+    _measuring(project, "00_first", "two", (60, 0), then="x = 1")  # runs again, with the same rows
+    assert ran() == ["00_first"]
+    (project / "results/demo/synth/lrar_fig_1.png").write_bytes(b"another figure")
+    assert [state.state for state in runner.states(project, "demo", "synth")] == ["up to date", "up to date", "stale"]
+    assert ran(only="90") == [gathering.stem]
+
+
+def test_only_what_gathers_depends_on_results(project: Path) -> None:
+    digests = []
+    for value in (50, 60):
+        _measuring(project, "00_first", "one", (value, 0))
+        runner.reproduce(project, only="00", say=lambda line: None)
+        second = project / "notebooks" / "01_second.ipynb"
+        digests.append(runner.inputs_digest(project, second, {"profile": "demo", "dataset": "synth"}))
+    assert digests[0] == digests[1]

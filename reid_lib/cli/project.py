@@ -101,6 +101,8 @@ class Status:
         print("\nResults")
         rows = [(*key, *_run_columns(*key)) for key in results.available()]
         _print_table(("profile", "data set", "paper", "rows", "time", "commit", "complete"), rows)
+        for said in filter(None, (results.doubt(*key) for key in results.available())):
+            print(f"not to be trusted: {said}")
         return 0
 
 

@@ -16,7 +16,7 @@ from reid_lib.evaluation.ranking import Matcher
 from reid_lib.status import bar
 
 
-class MatcherBank(FeatureBank):  # decision VPFA-14
+class MatcherBank(FeatureBank):  # decision VPFA-10
     """A Matcher's embeddings of a data set's images: of rate > 1 and of genuine LR images as queries, else as gallery.
 
     It is used as a `features.FeatureBank`, and kept in memory. Where a query's embedding is one number longer than a

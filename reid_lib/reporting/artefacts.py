@@ -44,7 +44,8 @@ class Artefact:
         paper: key of the paper ("lrar").
         name: as in `published.csv` and in the rows' `artefact` column ("Table II", "Fig. 3", "Section 5.4").
         title: the name with its paper's ("LRAR Table II").
-        kind: "table", "figure" or "text" (a result in prose).
+        kind: "table", "figure", "text" (a result in prose) or "symbols" (a table of words, for which nothing is
+            measured).
         caption: what it shows, in our words.
         notebook: stem of the notebook that makes it; "" when it is not reproduced.
         tag: tag of the one cell that makes it ("table:lrar:II"); "" when it is not reproduced.
@@ -63,14 +64,19 @@ class Artefact:
     alias: str = ""
 
     @property
+    def printed(self) -> bool:
+        """Whether the paper prints it; the others are this project's own."""
+        return bool(_PRINTED.match(self.name))
+
+    @property
     def stem(self) -> str:
         """The figure's file name without suffix ("lrar_fig_4"): pass it to `figures.save`."""
         return "_".join(self.tag.split(":")[i] for i in (1, 0, 2)).replace("-", "_") if self.tag else ""
 
     @property
     def file(self) -> str:
-        """Result file inside results/<profile>/<data set>/: the paper's CSV, or the figure's PNG."""
-        if not self.tag:
+        """Result file inside results/<profile>/<data set>/: the paper's CSV, the figure's PNG, "" without either."""
+        if not self.tag or self.kind == "symbols":
             return ""
         return f"{self.stem}.png" if self.kind == "figure" else f"{self.paper}.csv"
 
@@ -103,6 +109,10 @@ class Paper:
         """A result in prose; its name is the section's ("Section 5.4")."""
         return self._printed("text", name, caption, **changes)
 
+    def symbols(self, name: str, caption: str, **changes: str) -> Artefact:
+        """A table of words that the paper prints: its list of symbols."""
+        return self._printed("symbols", name, caption, **changes)
+
     def own(self, kind: str, tag: str, name: str, caption: str, notebook: str = "") -> Artefact:
         """A "table" or "figure" that this project adds to the paper's; `tag` is the last part of its cell's tag."""
         where = notebook or self.notebook
@@ -121,7 +131,8 @@ class Paper:
         return Artefact(self.key, name, f"{self.short} {name}", kind, caption, **others)
 
 
-_PREFIXES = {"table": "table", "figure": "fig", "text": "text"}
+_PRINTED = re.compile(r"(Table|Fig\.|Section) ")
+_PREFIXES = {"table": "table", "figure": "fig", "text": "text", "symbols": "table"}
 
 
 # --- look up --------------------------------------------------------------------------------------
@@ -185,7 +196,8 @@ def status(artefact: Artefact, notebooks: Path | None = None, root: Path | None 
     path = (notebooks or notebooks_folder()) / f"{artefact.notebook}.ipynb"
     if not path.is_file():
         return "planned"
-    return "done" if artefact.tag in tags(path) and files(artefact, root) else "missing"
+    made = artefact.kind == "symbols" or files(artefact, root)
+    return "done" if artefact.tag in tags(path) and made else "missing"
 
 
 def files(artefact: Artefact, root: Path | None = None) -> list[Path]:

@@ -6,7 +6,7 @@ A field is a data set, a network and how it is trained. The words around the num
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reid_lib.reporting import claims, figures, results, tables
+from reid_lib.reporting import alike, claims, figures, results, tables
 
 YARDSTICK = "HR + LR"
 # method -> its matched control: all else equal, without what the paper adds
@@ -27,10 +27,15 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:  # decision REPORT-12
     """Rows of the artefact "One field" under each data set's own protocol, seeds merged; built-in data first.
 
     `rows` are rows of one profile with `folder_dataset`. The network leaves the method's name and gets its own column.
+    Raises alike.MixedError when methods on a data set were measured under several protocols, or on fields that differ
+    in more than their length: a gain is over HR + LR of the same length.
     """
     parts, places = [], {name: place for place, name in enumerate((SMALL, *CONTROLS))}  # others come last
     rows = rows[rows.artefact == tables.ONE_FIELD]
     for _, own in sorted(rows.groupby("folder_dataset"), key=lambda part: (not part[0].startswith("synth"), part[0])):
+        title = f"{tables.ONE_FIELD} on {own.dataset.iloc[0]}"
+        alike.check_protocol(own, title)
+        alike.check_field(own, title, alike.FIELD)
         merged = results.merge_seeds(own[own.setting == tables.protocol(own)])
         names = merged.method.str.extract(r"^(?P<method>.+?)(?: \((?P<network>OSNet [^()]+)\))?$")
         merged = merged.assign(method=names.method, network=names.network.fillna(SMALL))

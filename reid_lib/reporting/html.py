@@ -7,7 +7,18 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from reid_lib.reporting import artefacts, audit, claims, headline, mixed, paper_page, results, tables, verdicts
+from reid_lib.reporting import (
+    alike,
+    artefacts,
+    audit,
+    claims,
+    headline,
+    mixed,
+    paper_page,
+    results,
+    tables,
+    verdicts,
+)
 from reid_lib.reporting.pages import CSS, STYLE, escape, page, pill, rows, scroll, with_pills
 from reid_lib.reporting.paper_page import Site
 from reid_lib.reporting.papers import ARTEFACTS, CLAIMS, PAPERS
@@ -64,7 +75,7 @@ def navigation(others: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
 
 
 def _read(notebooks: Path, rendered: Mapping[str, str]) -> Site:
-    measured = results.read_all()
+    measured = alike.with_fields(results.read_all())
     judged = {place: verdicts.judged(CLAIMS, *place) for place in verdicts.folders()}
     judged = dict(sorted(judged.items(), key=lambda part: (not part[0][1].startswith("synth"), part[0])))
     return Site(measured[measured.profile.isin(SHOWN)], results.results_root(), notebooks, rendered, judged)
@@ -76,10 +87,21 @@ _LEAD = "Five papers under one protocol: what they published, beside what was me
 
 
 def _overview(site: Site) -> str:
-    found = headline.measured(site.rows[site.rows.profile == "demo"])
-    parts = [_methods(site, headline.shown(found)), _gains_figure(site, found), _claims(site)]
+    rows, refused = site.rows[site.rows.profile == "demo"], ""
+    try:
+        found = headline.measured(rows)
+    except alike.MixedError as error:
+        found, refused = headline.measured(rows[:0]), f"<p>{pill('differs', 'gains not shown')} {escape(error)}</p>"
+    parts = [_doubts() + refused, _methods(site, headline.shown(found)), _gains_figure(site, found), _claims(site)]
     parts += [_notebooks(site), _where(site)]
     return "".join(f"<section>{part}</section>" for part in parts if part)
+
+
+def _doubts() -> str:
+    """Which files hold rows that are not those of their run, above everything made from them; "" where none does."""
+    said = [results.doubt(*key) for key in results.available() if key[0] in SHOWN]
+    lines = "".join(f"<li>{escape(one)}</li>" for one in said if one)
+    return f"<p>{pill('differs', 'not to be trusted')} Numbers here come from:</p><ul>{lines}</ul>" if lines else ""
 
 
 def _methods(site: Site, gains: pd.DataFrame) -> str:
@@ -162,7 +184,7 @@ def _where(site: Site) -> str:
         lines.append(f"<tr><td>{link}</td>{cells}<td>{escape(', '.join(where) or '–')}</td></tr>")
     return (
         "<h2>Tables and figures</h2><p><em>Done</em>: the notebook makes it. <em>Planned</em>: its notebook is not "
-        "written yet. <em>Not reproduced</em>: a drawing, or a list of symbols.</p>"
+        "written yet. <em>Not reproduced</em>: the paper's page says why.</p>"
         + rows(("paper", *artefacts.STATUSES, "measured on"), lines, "tables and figures by status")
     )
 

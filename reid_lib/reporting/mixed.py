@@ -6,11 +6,9 @@ is for a reader to judge; that they differ is for us to say (decision REPORT-9).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-
-import pandas as pd
 
 from reid_lib.reporting import results
+from reid_lib.reporting.alike import runs_of
 from reid_lib.reporting.verdicts import SHOWN
 
 
@@ -39,19 +37,6 @@ def mixed_provenance() -> list[str]:
             if said:
                 tables[artefact, said].append(method)
         found += [f"{'/'.join(key)}, {a} ({_few(methods)}): {said}" for (a, said), methods in tables.items()]
-    return found
-
-
-def runs_of(rows: pd.DataFrame, record: Mapping) -> dict[results.Group, dict]:
-    """The run that measured each group of `rows`, as the content of their run.json tells; what it does not is left out.
-
-    A run is as `results.write` got it, with what that adds.
-    """
-    runs, found = [record, *record.get("earlier", [])], {}
-    for group in results.groups(rows):
-        run = next((r for r in runs if any(results.is_covered(group, cover) for cover in r.get("covers", []))), None)
-        if run is not None:
-            found[group] = run
     return found
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from reid_lib.reporting import artefacts, audit, claims, results, tables
+from reid_lib.reporting import alike, artefacts, audit, claims, results, tables
 from reid_lib.reporting.artefacts import Artefact
 from reid_lib.reporting.claims import Claim
 from reid_lib.reporting.pages import escape, pill, relative, rows, scroll, with_pills
@@ -121,7 +121,7 @@ def _map(site: Site, paper: str) -> str:
 
 
 def _artefact(site: Site, artefact: Artefact) -> str:
-    """Tables and pictures of one artefact, one block per profile and data set; nothing when there is nothing yet."""
+    """Tables and pictures of one artefact, one block per profile and data set; what is not there is said."""
     mine = site.rows[(site.rows.paper == artefact.paper) & (site.rows.artefact == artefact.name)]
     blocks = []
     for (profile, dataset, own), part in mine.groupby(["profile", "folder_dataset", "dataset"], sort=True):
@@ -137,20 +137,41 @@ def _artefact(site: Site, artefact: Artefact) -> str:
             blocks.append(
                 f"<figure>{picture}<figcaption>{escape(dataset)}, profile {escape(profile)}</figcaption></figure>"
             )
+    if artefact.tag and artefact.kind in ("table", "text"):
+        blocks += _not_measured(site, artefact, mine)
     if not blocks:
         return ""
     return f"<article><h3>{escape(artefact.name)}</h3><p>{escape(artefact.caption)}</p>{''.join(blocks)}</article>"
 
 
+def _not_measured(site: Site, artefact: Artefact, mine: pd.DataFrame) -> list[str]:
+    """That no folder has rows of an artefact, with its published ones; else which folders of its paper have none."""
+    command = f"<code>reid-lib reproduce --only &quot;{escape(artefact.title)}&quot;</code>"
+    if not len(mine):
+        printed = tables.published_fold(tables.compare(artefact, mine))
+        return [f"<p class=note>{pill('not measured')} No rows of it are in the results: {command}.</p>{printed}"]
+    folders = site.rows[site.rows.paper == artefact.paper][["profile", "folder_dataset"]].drop_duplicates()
+    here = set(zip(mine.profile, mine.folder_dataset, strict=True))
+    without = [
+        f"{dataset} ({profile})"
+        for profile, dataset in folders.itertuples(index=False, name=None)
+        if (profile, dataset) not in here
+    ]
+    return [f"<p class=note>Not measured on {escape(', '.join(without))}.</p>"] if without else []
+
+
 def _note(profile: str, dataset: str, paper: str) -> str:
-    try:
-        return results.read_run(profile, dataset, paper).get("data_note", "")
-    except results.ResultsError:  # its message names a folder, and this page may be published
-        return "The run did not finish: its run.json is missing or damaged; run it again."
+    doubt = results.doubt(profile, dataset, paper)
+    if doubt:
+        return f"Not to be trusted: {doubt}"
+    return results.read_run(profile, dataset, paper).get("data_note", "")
 
 
 def _numbers(artefact: Artefact, measured: pd.DataFrame, note: str) -> str:
-    comparison = tables.compare(artefact, measured, note=note)
+    try:
+        comparison = tables.compare(artefact, measured, note=note)
+    except alike.MixedError as error:
+        return f"<p class=note>{pill('differs', 'not shown')} {escape(error)}</p>"
     shown = scroll(tables.to_html(tables.measured_lines(comparison)), artefact.title)
     if not comparison.against:
         return (f"<p class=note>{escape(comparison.note)}</p>" if comparison.note else "") + shown

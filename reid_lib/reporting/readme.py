@@ -6,7 +6,7 @@ A table stands between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reid_lib.reporting import headline, results, tables
+from reid_lib.reporting import alike, headline, results, tables
 
 FILES = ("README.md", "docs/results.md")  # where such tables may stand
 PICTURE = "results/demo/headline.png"  # from README.md
@@ -137,7 +137,7 @@ def _rows(**wanted: str) -> pd.DataFrame:
 
 
 def _on_one_field() -> pd.DataFrame:
-    return headline.measured(_rows(artefact=tables.ONE_FIELD))
+    return headline.measured(alike.with_fields(_rows(artefact=tables.ONE_FIELD)))
 
 
 def _measured() -> dict[str, dict[str, pd.Series]]:

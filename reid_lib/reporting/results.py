@@ -114,6 +114,20 @@ def read_run(profile: str, dataset: str, paper: str) -> dict:
     return run | {"complete": rows.is_file() and run.get("csv_sha256") == file_digest(rows)}
 
 
+def doubt(profile: str, dataset: str, paper: str) -> str:
+    """Why the rows of a CSV cannot be trusted, as a sentence without folders of the machine; "" when they can.
+
+    They can when its run.json was written for the file as it is.
+    """
+    name, again = f"{profile}/{dataset}/{paper}", "run it again"
+    try:
+        if read_run(profile, dataset, paper)["complete"]:
+            return ""
+    except ResultsError:
+        return f"{name}.csv has no readable run.json beside it: its run did not finish; {again}."
+    return f"{name}.csv is not what its run.json was written for (it was edited, or a run did not finish): {again}."
+
+
 def available(root: Path | None = None, where: str = "*/*") -> list[tuple[str, str, str]]:
     """(profile, dataset, paper) of every measured CSV under a results folder (default: `results_root`), sorted.
 
@@ -186,7 +200,7 @@ def write(  # decision HOUSE-9
     covers = groups(new)
     with _locked(target):
         old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
-        own = _group_of_each(old)
+        own = group_of_each(old)
         begun = covers - set(written)
         kept = [group not in begun and not _contradicts(group, begun) for group in own]
         rows = pd.concat([old.loc[kept], new], ignore_index=True)
@@ -195,7 +209,7 @@ def write(  # decision HOUSE-9
         record = dict(run) | {
             "covers": [list(group) for group in sorted(covers, key=str)],
             "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "earlier": _earlier_runs(target / f"{paper}.run.json", set(_group_of_each(rows)) - covers),
+            "earlier": _earlier_runs(target / f"{paper}.run.json", set(group_of_each(rows)) - covers),
         }
         json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
         replace_text(path, text)
@@ -213,10 +227,11 @@ def groups(rows: Rows, dataset: str = "") -> set[Group]:
     frame = _complete(rows, "", dataset, "")
     if (frame.dataset == "").any():
         raise ResultsError("A row names no data set: give the one that `write` gets.")
-    return set(_group_of_each(frame))
+    return set(group_of_each(frame))
 
 
-def _group_of_each(rows: pd.DataFrame) -> list[Group]:
+def group_of_each(rows: pd.DataFrame) -> list[Group]:
+    """The group of each row (COLUMNS)."""
     columns = zip(rows.artefact, rows.dataset, rows.method, rows.seed, strict=True)
     return [(*names, None if pd.isna(seed) else int(seed)) for *names, seed in columns]
 

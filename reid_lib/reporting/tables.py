@@ -13,7 +13,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from reid_lib.reporting import claims, results
+from reid_lib.reporting import alike, claims, results
 from reid_lib.reporting.artefacts import Artefact
 
 # measured data set -> the papers' names for the same images
@@ -138,10 +138,12 @@ def compare(artefact: Artefact, measured: pd.DataFrame, against: str = "", note:
 
     `against` names the published data set; by default the same images if the artefact has them, else the
     likeliest. `note` is the data set's own (for example that its images are not in original size). Raises
-    ResultsError for rows of several profiles or data sets, or an unknown `against`.
+    ResultsError for rows of several profiles or data sets, or an unknown `against`, and alike.MixedError for rows of
+    several protocols or fields.
     """
     rows = measured[(measured.paper == artefact.paper) & (measured.artefact == artefact.name)]
     check_alone(rows, artefact.title)
+    alike.check(rows, artefact.title)
     dataset = rows.dataset.iloc[0] if len(rows) else ""
     profile = rows.profile.iloc[0] if len(rows) else ""
     known = results.as_roles(results.published())
@@ -224,10 +226,12 @@ def field_table(rows: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) ->
     First come the paired gains under the data set's own protocol, Rank-1 under it and at every other setting, and the
     number of trainings, then what `columns` says of each method ({"LRAR": {"images": "10,240", "steps": "320"}}). What
     was not measured is empty, and so is the gain of a method over itself, which has no row. Rows of other artefacts and
-    methods take no part. Raises ResultsError for rows of several profiles or data sets.
+    methods take no part. Raises ResultsError for rows of several profiles or data sets, alike.MixedError for rows of
+    several protocols or fields.
     """
-    rows = rows[rows.artefact == ONE_FIELD]
+    rows = rows[(rows.artefact == ONE_FIELD) & rows.method.isin(list(columns))]
     check_alone(rows, ONE_FIELD)
+    alike.check(rows, ONE_FIELD)
     merged = results.merge_seeds(rows)
     rank1, own = merged[merged.metric == "rank1"], protocol(merged)
     settings = [setting for setting in dict.fromkeys((own, *_SETTINGS)) if setting in set(rank1.setting)]

@@ -31,8 +31,8 @@ def verify(root: Path) -> tuple[list[str], str]:
     for key in results.available():
         try:
             rows += len(results.check_rows(results.read(*key)))
-            if not results.read_run(*key)["complete"]:
-                problems.append(f"{'/'.join(key)}.csv is not what its run.json was written for: run it again")
+            if said := results.doubt(*key):
+                problems.append(said)
         except results.ResultsError as error:
             problems.append(f"{'/'.join(key)}: {error}")
     with suppress(results.ResultsError):  # a damaged file is said above

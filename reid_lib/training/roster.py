@@ -144,10 +144,14 @@ def training_seconds(one: Contestant, seed: int, folder: str | Path) -> float:
         wanted.append(one.config.critic())
     elif one.train is _per_rate:
         wanted = [replace(one.config, rates=(rate,)) for rate in HR_LR]
-    runs = sorted(Path(folder).glob(f"*-seed{seed}-*/history.csv"), key=lambda path: path.stat().st_mtime)
-    known = {json.dumps(_config_of(path.parent)): path for path in runs}
-    found = [known.get(json.dumps(plain(config))) for config in wanted]
-    return sum(float("nan") if path is None else pd.read_csv(path)["seconds"].sum() for path in found)
+    return sum(_seconds_of(config, seed, Path(folder)) for config in wanted)
+
+
+def _seconds_of(config: object, seed: int, folder: Path) -> float:
+    loop = type(config).__module__.rpartition(".")[2]
+    runs = sorted(folder.glob(f"{loop}-seed{seed}-*/history.csv"), key=lambda path: path.stat().st_mtime)
+    own = [path for path in runs if _config_of(path.parent) == plain(config)]
+    return float(pd.read_csv(own[-1])["seconds"].sum()) if own else float("nan")
 
 
 def _config_of(folder: Path) -> object:

@@ -142,3 +142,7 @@ def test_the_first_cell_has_the_title_and_the_last_finishes(notebook: nbformat.N
 )
 def test_the_pattern_for_folders(text: str, found: bool) -> None:
     assert bool(ABSOLUTE.search(text)) == found
+
+
+def test_the_notebook_with_all_figures_stays_small() -> None:
+    assert (FOLDER / "90_all_tables_and_figures.ipynb").stat().st_size < 1_000_000

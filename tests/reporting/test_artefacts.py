@@ -112,7 +112,8 @@ def notebook(path, *tags):
 
 def test_status_follows_the_files(tmp_path, monkeypatch):
     monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
-    table, figure, drawing = find("LRAR Table II"), find("LRAR Fig. 4"), find("DRFM Table 1")
+    table, figure = find("LRAR Table II"), find("LRAR Fig. 4")
+    drawing = lrar.PAPER.left_out("figure", "Fig. 9", "A photograph", "It shows a real person.")
     assert artefacts.status(table, tmp_path) == "planned"
     assert artefacts.status(drawing, tmp_path) == "not reproduced"
     notebook(tmp_path / "13_lrar.ipynb", "table:lrar:II", "fig:lrar:4", "fig:lrar:99")
@@ -140,6 +141,26 @@ def test_status_follows_the_files(tmp_path, monkeypatch):
         "LRAR Table II: 13_lrar.ipynb has no cell tagged 'table:lrar:II'."
     ]
     assert any(line.startswith("LRAR Table IV: no results/") for line in said)
+
+
+def test_a_table_of_words_needs_its_cell_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
+    symbols = find("DRFM Table 1")
+    assert artefacts.status(symbols, tmp_path) == "planned"
+    notebook(tmp_path / f"{symbols.notebook}.ipynb")
+    assert artefacts.status(symbols, tmp_path) == "missing"
+    notebook(tmp_path / f"{symbols.notebook}.ipynb", symbols.tag)
+    os.utime(tmp_path / f"{symbols.notebook}.ipynb", ns=(1, 1))  # else the clock of some file systems is too coarse
+    assert artefacts.status(symbols, tmp_path) == "done"
+
+
+def test_what_the_papers_print_and_what_is_our_own():
+    assert find("LRAR Table II").printed
+    assert find("VPFA Section 5.4").printed
+    assert find("DRFM Fig. 4").printed
+    assert not find("LRAR One field").printed
+    assert not find("DRFM Training").printed
+    assert {a.title for a in ARTEFACTS if a.printed and a.paper == "baselines"} == set()
 
 
 def test_a_file_that_is_no_notebook(tmp_path):

@@ -163,7 +163,7 @@ def test_pages_before_anything_is_measured(tmp_path, monkeypatch):
 def test_rows_without_their_run_are_marked(project):
     (project / "results" / "demo" / "synth" / "lrar.run.json").unlink()
     found = pages(project)
-    assert "The run did not finish" in found["papers/lrar.html"]
+    assert "its run did not finish" in found["papers/lrar.html"]
     assert "✗ differs" in found["runs.html"]
     assert not any(str(project) in text for text in found.values())
 
@@ -179,3 +179,44 @@ def test_a_folder_that_cannot_be_written_is_said(project):
     (project / "site" / "index.html").mkdir()
     with pytest.raises(results.ResultsError, match="Could not write"):
         pages(project)
+
+
+def test_a_file_that_was_edited_is_said_wherever_its_numbers_are(project):
+    path = project / "results" / "demo" / "synth" / "lrar.csv"
+    path.write_text(path.read_text().replace("60,", "61,", 1))
+    found = pages(project)
+    said = "demo/synth/lrar.csv is not what its run.json was written for"
+    assert said in found["index.html"]
+    assert f"Not to be trusted: {said}" in found["papers/lrar.html"]
+    assert "demo/caviar/lrar.csv is not" not in "".join(found.values())
+    assert "✗ differs" in found["runs.html"]
+
+
+def test_rows_that_are_not_there_are_said(project):
+    found = pages(project)["papers/lrar.html"]
+    table = found[found.index("<h3>Table IV</h3>") :]
+    assert "No rows of it are in the results" in table
+    assert "reid-lib reproduce --only &quot;LRAR Table IV&quot;" in table
+    assert "Published rows (MLR-CUHK03)" in table
+    row = {"artefact": "Table IV", "method": "LRAR", "metric": "rank1", "value": 1.0}
+    results.write([row], "demo", "synth", "lrar", {})
+    found = pages(project)["papers/lrar.html"]
+    assert "Not measured on caviar (demo)." in found[found.index("<h3>Table IV</h3>") :]
+    (project / "results" / "demo" / "synth" / "lrar.csv").unlink()
+    (project / "results" / "demo" / "caviar" / "lrar.csv").unlink()
+    assert "No rows of it are in the results" in pages(project)["papers/lrar.html"]
+
+
+def test_mixed_rows_are_not_shown_and_the_pages_are_built(project):
+    row = {"artefact": "Table IV", "metric": "rank1", "value": 12.3}
+    for method, epochs in (("LRAR", 8), ("only L_cls", 24)):
+        results.write([row | {"method": method}], "demo", "synth", "lrar", {"parameters": {"epochs": epochs}})
+    for paper, protocol in (("lrar", "genuine LR"), ("cadnet", "MLR {2,3,4}")):
+        gain = {"artefact": "One field", "method": "HR + LR", "setting": protocol, "metric": "rank1", "value": 1.0}
+        results.write([gain | {"method": paper}], "demo", "synth", paper, {"parameters": {}})
+    found = pages(project)
+    lrar = found["papers/lrar.html"]
+    table = lrar[lrar.index("<h3>Table IV</h3>") :].partition("</article>")[0]
+    assert "LRAR Table IV: one value of epochs is expected for all rows" in table
+    assert "12.3" not in table
+    assert "One field on synth: one protocol is expected" in found["index.html"]

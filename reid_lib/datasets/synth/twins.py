@@ -12,7 +12,7 @@ from reid_lib.datasets.records import DatasetError, ReIDDataset
 from reid_lib.datasets.synth.sets import truth_path
 
 
-def truths(dataset: ReIDDataset) -> ReIDDataset:
+def truths(dataset: ReIDDataset) -> ReIDDataset:  # decision EVAL-17
     """Return `synth_caviar`'s set with the HR truth in place of each genuine LR image, row by row.
 
     Raises:

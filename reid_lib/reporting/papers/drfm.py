@@ -24,7 +24,7 @@ PAPER = Paper("drfm", "DRFM", "DRFM (MM 2024)", "14_drfm")
 
 ARTEFACTS: tuple[Artefact, ...] = (
     PAPER.figure("Fig. 1", "LR and super-resolved images with Grad-CAM explanations"),
-    PAPER.left_out("table", "Table 1", "Notation", "A list of symbols, no numbers; the notebook uses them."),
+    PAPER.symbols("Table 1", "Notation", notebook="90_all_tables_and_figures"),
     PAPER.figure("Fig. 2", "Overview of DRFM, drawn from the network itself"),
     PAPER.figure("Fig. 3", "The cross-resolution feature fusion module, drawn from the network itself"),
     PAPER.figure("Fig. 4", "Accuracy against lambda, the weight of L_ps"),
