@@ -273,7 +273,8 @@ def matrix(table: pd.DataFrame, label: str, title: str = "", low: float = -1.0, 
         axis.grid(visible=False)
         for (row, column), value in np.ndenumerate(values):
             dark = (value - low) / (high - low) < 0.6
-            axis.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black")
+            text = f"{value:.1f}" if max(abs(low), abs(high)) > 2 else f"{value:.2f}"  # points, or shares of 1
+            axis.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
         figure.colorbar(drawn, label=label)
     return figure
 

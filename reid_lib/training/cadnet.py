@@ -120,8 +120,7 @@ class CADNetConfig:  # decision CADNET-7, decision CADNET-11, decision CADNET-12
 class CADNetMatcher(FeatureMatcher):  # decision CADNET-6
     """The Matcher of CAD-Net: u of query and gallery alike, compared by Euclidean distance as it is (Section 3.1).
 
-    What comes out of a neck is compared by cosine. ``network`` is a trained one, ``history`` has the means of every
-    epoch (`train`), ``where`` is the rest of what `FeatureMatcher` takes.
+    What comes out of a neck is compared by cosine. ``history`` has the means of every epoch, ``where`` the rest.
     """
 
     def __init__(self, network: CADNet, history: pd.DataFrame, *where: Any) -> None:
@@ -134,11 +133,7 @@ class CADNetMatcher(FeatureMatcher):  # decision CADNET-6
 
     @torch.inference_mode()
     def recover(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the HR images G(E(x)) that are recovered from uint8 images, uint8 (n, 3, H, W), at their own size.
-
-        Raises:
-            ValueError: the variant has no G.
-        """
+        """Return the HR images G(E(x)) of uint8 images (n, 3, H, W), as such ones; ValueError where there is no G."""
         if self.network.G is None:
             raise ValueError("this variant of CAD-Net recovers no image: its configuration leaves G out, see `decode`")
         inputs = normalise(images, self.input_size).contiguous(memory_format=torch.channels_last)
@@ -170,9 +165,8 @@ def train(
     turned), its accuracy and the norm of its gradient; and the norm of the gradient of E, G, F and C.
 
     Args:
-        config: settings.
-        dataset: the data set. Genuine LR images take part as LR images without a true HR one.
-        split, seed, folder, device, progress: those of `baseline.train`.
+        config, dataset, split, seed, folder, device, progress: those of `baseline.train`. Genuine LR images take part
+            as LR images without a true HR one.
 
     Raises:
         ValueError: images whose sides the decoder cannot reach.

@@ -425,6 +425,11 @@ def test_one_modality_alone(people: ReIDDataset, features: str) -> None:
     assert matcher.recover(pictures(2)).shape == (2, 3, *SIZE)
 
 
+def test_what_has_no_decoder_recovers_nothing(people: ReIDDataset) -> None:
+    with pytest.raises(ValueError, match="recovers no image: its configuration leaves G out"):
+        train(SMOKE.alone(), people, progress=False).recover(pictures(2))
+
+
 def test_the_decoder_learns_to_recover(people: ReIDDataset) -> None:
     config = replace(SMOKE, epochs=16, classify=False, lambda_adversarial_f=0, lambda_adversarial_i=0)
     matcher = train(config, people, progress=False)
