@@ -274,7 +274,8 @@ def table(rows: pd.DataFrame | None = None) -> pd.DataFrame:  # decision REPORT-
 
 
 def write(folder: Path) -> Path:
-    """Write `table` of the published rows to audit.csv in the project's results folder; return its path."""
+    """Write `table` of the published rows to audit.csv in the results folder, which is made; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
     results.replace_text(folder / FILE, _csv())
     return folder / FILE
 
