@@ -111,7 +111,7 @@ def _cells(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _one_digit(values: Sequence[float]) -> str:
-    """What two values look like that differ in one digit: a slip in copying."""
+    """Whether two values differ in one digit, as after a slip in copying: in words, or ""."""
     if len(values) != 2:
         return ""
     one, two = (f"{value:.1f}" for value in values)
