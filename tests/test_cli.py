@@ -403,6 +403,7 @@ def test_readme_rebuilds_the_files_that_are_there(
     ]
     assert cli.main(["readme"]) == 0
     assert (folders / "docs" / "results.md").read_text() == "NEW\n"
+    assert (folders / "results" / "audit.csv").read_text().startswith("kind,paper,artefact,")
     assert [(figure, folder.name, name) for figure, folder, name in drawn] == [("a figure", "demo", "headline")]
     assert cli.main(["readme", "--check"]) == 0
     _stand_in(monkeypatch, "readme", FILES=files, rebuilt=str.upper, headline_figure=lambda: None)  # nothing measured

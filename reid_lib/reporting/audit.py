@@ -111,7 +111,7 @@ def _cells(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _one_digit(values: Sequence[float]) -> str:
-    """What two values look like that differ in one digit: a slip in copying."""
+    """Whether two values differ in one digit, as after a slip in copying: in words, or ""."""
     if len(values) != 2:
         return ""
     one, two = (f"{value:.1f}" for value in values)
@@ -274,7 +274,8 @@ def table(rows: pd.DataFrame | None = None) -> pd.DataFrame:  # decision REPORT-
 
 
 def write(folder: Path) -> Path:
-    """Write `table` of the published rows to audit.csv in the project's results folder; return its path."""
+    """Write `table` of the published rows to audit.csv in the results folder, which is made; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
     results.replace_text(folder / FILE, _csv())
     return folder / FILE
 
