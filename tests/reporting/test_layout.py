@@ -133,7 +133,7 @@ def test_mixed_rows_are_not_shown():
 
 
 def figure(path, noise: bool = False) -> None:
-    size = (400, 1500, 3)
+    size = (1200, 1500, 3)
     draw = np.random.default_rng(0).random(size) if noise else np.ones(size)
     plt.imsave(path, draw)
 
