@@ -96,19 +96,17 @@ def test_every_document_is_reachable_from_the_readme() -> None:
 
 def test_the_readme_is_one_page() -> None:
     text = read(ROOT / "README.md")
-    assert len(text.split()) <= 900
+    typed = re.sub(r"<!-- [\w ]+: begin -->.*?<!-- [\w ]+: end -->", "", text, flags=re.DOTALL)
+    assert len(typed.split()) <= 780  # what is built from results comes to it
+    assert len(text.split()) <= 1000
     assert all(command in text for command in ("make reproduce", "make test", "make lab"))
 
 
 def test_the_readme_lists_the_notebooks_as_they_are() -> None:
-    row = r"^\| (\[?)(\d\d_\w+)(?:\]\(([\w/.]+)\))? \|.+\| (done|planned) \|$"
+    row = r"^\| \[(\d\d_\w+)\]\(([\w/.]+)\) \|.+\|$"
     rows = re.findall(row, read(ROOT / "README.md"), re.MULTILINE)
-    assert len(rows) == 12
-    for linked, notebook, target, status in rows:
-        there = (ROOT / "notebooks" / f"{notebook}.ipynb").is_file()
-        assert (bool(linked), status == "done") == (there, there), notebook
-        assert target in ("", f"notebooks/{notebook}.ipynb")
-    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} <= {row[1] for row in rows}
+    assert all(target == f"notebooks/{notebook}.ipynb" for notebook, target in rows)
+    assert [notebook for notebook, _ in rows] == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("paths", [PAGES, CODE], ids=["pages", "code"])

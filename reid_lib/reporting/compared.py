@@ -6,6 +6,7 @@ from itertools import pairwise
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from reid_lib.reporting import claims, results, tables
 from reid_lib.reporting.alt import listed
@@ -101,6 +102,9 @@ def accuracy_against_cost(table: pd.DataFrame, ylabel: str = "Rank-1 (%)") -> Fi
                 look = look_of(number) | {"linestyle": "none"}
                 axis.errorbar(getattr(row, kind), row.value, yerr=error, capsize=2, label=row.Index, **look)
             axis.set(xscale="log", xlabel=COSTS[kind])
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
         figure.supylabel(ylabel, fontsize=10)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4)
@@ -248,6 +252,9 @@ def said(rows: pd.DataFrame) -> str:
     kinds["not to be told from it"] = ~(kinds["above"] | kinds["below"])
     parts = [f"{kind}: {listed(list(gains[which]['method']))}" for kind, which in kinds.items() if which.any()]
     told.append(f"Against {line.method} trained alike, {_shown(line)}, stand {'; '.join(parts)}.")
+    top = merged[merged["metric"] == "rank1"].sort_values("value").iloc[-1]
+    if top["method"] not in (best["method"], line["method"]):
+        told.append(f"The highest of all is {top['method']}, {_shown(top)}.")
     if (first["seeds"] == 1).any():
         told.append(f"({claims.ONE_SEED})")
     absent = [name for name in FIVE if name not in set(rank1["plain"])]
@@ -262,7 +269,7 @@ def told_apart(pairs: pd.DataFrame, order: Sequence[str]) -> str:
     apart = sum((a, b) in firm for number, a in enumerate(order) for b in order[number + 1 :])
     close = [f"{a} and {b}" for a, b in pairwise(order) if (a, b) not in firm]
     text = f"Of {total} pairs of methods {apart} are decided."
-    return f"{text} Neighbours that cannot be told apart: {listed(close)}." if close else text
+    return f"{text} Neighbours that cannot be told apart: {'; '.join(close)}." if close else text
 
 
 def failures(alike: pd.DataFrame, together: float, rank1: pd.DataFrame) -> str:

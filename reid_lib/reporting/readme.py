@@ -6,7 +6,7 @@ A table stands between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reid_lib.reporting import alike, headline, results, tables
+from reid_lib.reporting import alike, compared, headline, results, tables
 
 FILES = ("README.md", "docs/results.md")  # where such tables may stand
 PICTURE = "results/demo/headline.png"  # from README.md
@@ -86,6 +86,24 @@ def _gains_table() -> str:
     return _markdown(pd.DataFrame(lines))
 
 
+def _result() -> str:
+    """What the five methods come to on synth, side by side, in words that the rows decide."""
+    rows = _rows(paper="comparison", artefact=compared.COMPARISON, folder_dataset="synth", dataset="synth")
+    return f"**The result.** On synth: {compared.said(rows)}\n" if len(rows) else NOTHING
+
+
+def _side_by_side() -> str:
+    """Rank-1 of all methods and baselines under each data set's own protocol, in the comparison of notebook 23."""
+    rows = _rows(paper="comparison", artefact=compared.COMPARISON, metric="rank1")
+    lines: dict[str, dict[str, str]] = {}
+    for _, own in rows.groupby("folder_dataset"):
+        own = results.merge_seeds(own[own["setting"] == tables.protocol(own)])
+        for row in own.itertuples():
+            name = f"{row.dataset}, {row.setting}{'' if own.seeds.max() > 1 else ' ' + headline.INDICATIVE}"
+            lines.setdefault(row.method, {"Method": row.method})[name] = _shown(row)
+    return _markdown(pd.DataFrame(list(lines.values())))
+
+
 def _rank1_table(paper: str, artefact: str) -> str:
     """Rank-1 of a paper's own variants, one line for each data set, in the order of its table."""
     rows, printed = _rows(paper=paper, artefact=artefact, metric="rank1"), results.published()
@@ -115,7 +133,9 @@ def _results_table() -> str:
 
 
 TABLES = {
+    "result": _result,
     "headline": _headline,
+    "side by side": _side_by_side,
     "field": lambda: _markdown(headline.table(_on_one_field())),
     "rank1": _rank1_by_setting,
     "results": _results_table,
