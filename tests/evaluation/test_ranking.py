@@ -15,6 +15,7 @@ from reid_lib.evaluation.ranking import (
     evaluate,
     evaluate_settings,
     rank_metrics,
+    rank_queries,
     summarise,
     with_gain,
 )
@@ -22,8 +23,11 @@ from reid_lib.intervals import t_interval
 from reid_lib.seeds import numpy_generator
 
 
-def slow_metrics(distances, query_pids, gallery_pids, query_camids=None, gallery_camids=None, ranks=(1, 5, 10, 20)):
-    """CMC and mAP from the definitions, one query at a time, in float64; ties count against the query."""
+def slow_queries(distances, query_pids, gallery_pids, query_camids=None, gallery_camids=None):
+    """Rank of the nearest positive and AP from the definitions, one query at a time, in float64; 0 without a positive.
+
+    Ties count against the query.
+    """
     first, precisions = [], []
     for q, row in enumerate(np.asarray(distances, np.float64)):
         kept = [
@@ -33,9 +37,15 @@ def slow_metrics(distances, query_pids, gallery_pids, query_camids=None, gallery
         ]
         kept.sort()  # False sorts before True: at equal distance the negatives come first
         hits = [place for place, (_, same) in enumerate(kept, start=1) if same]
-        if hits:
-            first.append(hits[0])
-            precisions.append(np.mean([i / place for i, place in enumerate(hits, start=1)]))
+        first.append(hits[0] if hits else 0)
+        precisions.append(np.mean([i / place for i, place in enumerate(hits, start=1)]) if hits else 0)
+    return first, precisions
+
+
+def slow_metrics(*ranking, ranks=(1, 5, 10, 20)):
+    """CMC and mAP of the queries that have a positive."""
+    counted = [(rank, ap) for rank, ap in zip(*slow_queries(*ranking), strict=True) if rank]
+    first, precisions = zip(*counted, strict=True)
     metrics = {f"rank{k}": 100 * np.mean([f <= k for f in first]) for k in ranks}
     return {**metrics, "map": 100 * np.mean(precisions)}
 
@@ -121,6 +131,40 @@ def test_a_query_without_a_positive_takes_no_part() -> None:
     assert rank_metrics(distances, [0, 5], [0, 1])["rank1"] == 100
 
 
+@pytest.mark.parametrize("levels", [None, 3], ids=["distinct", "ties"])
+@pytest.mark.parametrize("cameras", [False, True])
+def test_each_query_equals_the_definition(levels: int | None, cameras: bool) -> None:
+    draw, without = numpy_generator(6, "ranking", cameras), 0
+    for _ in range(60):
+        ranking = random_ranking(draw, levels)[: 5 if cameras else 3]
+        found, (rank, ap) = rank_queries(*ranking), slow_queries(*ranking)
+        assert found["rank"].tolist() == rank
+        assert found["ap"].tolist() == pytest.approx(ap)
+        assert (found["rank"].dtype, found["ap"].dtype) == (torch.int64, torch.float64)
+        without += rank.count(0)
+    assert without > 0
+
+
+def test_a_query_without_a_positive_has_rank_0_and_no_precision() -> None:
+    distances = np.array([[0.2, 0.1, 0.3], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
+    found = rank_queries(distances, [0, 5, 1], [0, 1, 1], [1, 1, 1], [2, 1, 2])
+    assert found["rank"].tolist() == [
+        2,
+        0,
+        2,
+    ]  # of the last query's positives, one is removed and stands in no one's way
+    assert found["ap"].tolist() == [0.5, 0, 0.5]
+
+
+def test_metrics_are_the_means_of_the_queries() -> None:
+    ranking = random_ranking(numpy_generator(7, "ranking"), levels=5)
+    found, metrics = rank_queries(*ranking), rank_metrics(*ranking, ranks=(1, 3))
+    counted = found["rank"] > 0
+    assert metrics["map"] == pytest.approx(100 * found["ap"][counted].mean().item())
+    for k in (1, 3):
+        assert metrics[f"rank{k}"] == pytest.approx(100 * (found["rank"][counted] <= k).double().mean().item())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_cpu() -> None:
     ranking = random_ranking(numpy_generator(4, "ranking"), levels=20)
@@ -148,6 +192,9 @@ def test_bad_input_is_refused(change: dict, message: str) -> None:
     arguments = {"distances": np.eye(2), "query_pids": [0, 1], "gallery_pids": [0, 1], **change}
     with pytest.raises(ValueError, match=message):
         rank_metrics(**arguments)
+    if "ranks" not in change:
+        with pytest.raises(ValueError, match=message):
+            rank_queries(**arguments)
 
 
 def test_euclidean_equals_the_definition() -> None:
@@ -234,6 +281,33 @@ def test_kernel_reaches_the_queries(noise_people: ReIDDataset) -> None:
     drawn = trials(noise_people, rates=(4,), n=2)
     area, lanczos = (evaluate(Pixels(), drawn, kernel=k, progress=False).per_trial for k in ("area", "lanczos"))
     assert not area.equals(lanczos)
+
+
+def test_a_camera_reaches_the_queries_and_no_gallery_image(noise_people: ReIDDataset) -> None:
+    class Noting(Pixels):
+        def __init__(self) -> None:
+            self.queries, self.gallery = [], []
+
+        def embed_query(self, images: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+            self.queries += list(zip(images, rates.tolist(), strict=True))
+            return super().embed_query(images, rates)
+
+        def embed_gallery(self, images: torch.Tensor) -> torch.Tensor:
+            self.gallery += list(images)
+            return super().embed_gallery(images)
+
+    def black(images: torch.Tensor) -> torch.Tensor:
+        heights.append(images.shape[2])
+        return torch.zeros_like(images)
+
+    heights, drawn, seen, plain = [], trials(noise_people, rates=(1, 2, 4), n=2), Noting(), Noting()
+    evaluate(seen, drawn, camera=black, progress=False)
+    evaluate(plain, drawn, progress=False)
+    assert {rate for _, rate in seen.queries} == {1, 2, 4}
+    assert set(heights) == {24, 12, 6}
+    assert all(image.max() == 0 for image, _ in seen.queries)
+    assert torch.equal(torch.stack(seen.gallery), torch.stack(plain.gallery))
+    assert min(image.max() for image, _ in plain.queries) > 0
 
 
 def test_a_matcher_is_not_tested_on_its_training_identities(noise_people: ReIDDataset) -> None:
