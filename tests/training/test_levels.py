@@ -13,7 +13,7 @@ from reid_lib.datasets.records import ReIDDataset
 from reid_lib.evaluation.ranking import evaluate
 from reid_lib.seeds import torch_generator
 from reid_lib.training import levels, training_set
-from reid_lib.training.levels import EstimatedLevelMatcher, train_level_classifier
+from reid_lib.training.levels import EstimatedLevelMatcher, EstimatedRateMatcher, train_level_classifier
 from reid_lib.training.lrar import LRARConfig, LRARMatcher, level_of, train
 
 SMOKE = LRARConfig.for_profile("smoke", hidden=16)
@@ -90,3 +90,12 @@ def test_an_estimated_level_takes_the_place_of_the_rate(people: ReIDDataset, mat
     pd.testing.assert_frame_equal(*scores)
     with pytest.raises(ValueError, match="trained on split 0"):
         evaluate(lowest, mlr.trials(people, split=1, n=1), progress=False)
+
+
+def test_a_matcher_that_uses_rates_gets_those_of_the_estimated_levels(matcher: LRARMatcher) -> None:
+    images, told = pictures(4), torch.ones(4, dtype=torch.int64)
+    blind = EstimatedRateMatcher(matcher, lambda x: torch.tensor([1, 2, 4, 3]), (4, 3, 2, 1))
+    expected = matcher.embed_query(images, torch.tensor([4, 3, 1, 2]))
+    assert torch.equal(blind.embed_query(images, told), expected)
+    assert torch.equal(blind.embed_gallery(images), matcher.embed_gallery(images))
+    assert (blind.split, blind.device) == (matcher.split, matcher.device)
