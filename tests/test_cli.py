@@ -458,10 +458,24 @@ def test_a_failed_notebook_exits_with_1(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_reproduce_ends_with_the_site(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folders: Path
 ) -> None:
-    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: ["00_start_here"])
     monkeypatch.setattr("reid_lib.site.build", lambda root, out, with_api: f"{out} {with_api}")
     assert cli.main(["reproduce"]) == 0
     assert capsys.readouterr().out == f"results, and the committed notebooks as pages: {ROOT / 'build/site'} False\n"
+
+
+def test_where_nothing_ran_the_pages_stay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folders: Path
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    monkeypatch.setattr("reid_lib.site.build", lambda root, out, with_api: built.append(out))
+    monkeypatch.setattr(project, "SITE", str(folders))  # a folder without pages
+    assert cli.main(["reproduce"]) == 0
+    (folders / "index.html").write_text("")
+    assert cli.main(["reproduce"]) == 0
+    assert len(built) == 1
+    assert "nothing ran: the pages in" in capsys.readouterr().out
 
 
 def test_pages_that_cannot_be_made_do_not_fail_what_was_measured(
@@ -472,7 +486,7 @@ def test_pages_that_cannot_be_made_do_not_fail_what_was_measured(
     def broken(*arguments: object, **options: object) -> None:
         raise site.SiteError("a page needs a heading of level 1")
 
-    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: [])
+    monkeypatch.setattr("reid_lib.reproduce.reproduce", lambda root, **options: ["00_start_here"])
     monkeypatch.setattr(site, "build", broken)
     assert cli.main(["reproduce"]) == 0
     assert capsys.readouterr().out == "the pages were not made anew: a page needs a heading of level 1\n"

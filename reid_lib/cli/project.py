@@ -37,7 +37,7 @@ class Reproduce(OnDataSet):
         root, count = project_root(), jobs.parse_count(self.jobs)
         try:
             with jobs.termination_interrupts():
-                reproduce(
+                ran = reproduce(
                     root,
                     profile=self.profile,
                     dataset=self.dataset,
@@ -55,6 +55,9 @@ class Reproduce(OnDataSet):
             print(error, file=sys.stderr)
             return 1
         verdicts.write(papers.CLAIMS)
+        if not ran and (root / SITE / "index.html").is_file():
+            print(f"nothing ran: the pages in {root / SITE} are those of before; `reid-lib site` makes them anew")
+            return 0
         try:
             print(f"results, and the committed notebooks as pages: {site.build(root, root / SITE, with_api=False)}")
         except site.SiteError as error:  # the numbers are there: a page that cannot be made is no reason to fail

@@ -338,20 +338,22 @@ def merge_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     if "seeds" in rows:
         return rows
     key = [column for column in KEY if column != "seed"]
+    rows = rows.dropna(subset=["value"]).reset_index(drop=True)
+    several = rows.duplicated(key, keep=False)  # most numbers have one row: they need no loop
     merged = []
-    for names, group in rows.dropna(subset=["value"]).groupby(key, sort=False, dropna=False):
-        values = group.value.to_numpy(float)
-        low, high = group.low.iloc[0], group.high.iloc[0]
-        if len(values) > 1:
-            low, high = _over_seeds(group)
-            if _PERCENT.fullmatch(names[key.index("metric")]):
-                low, high = max(low, 0.0), min(high, 100.0)
+    for names, group in rows[several].groupby(key, sort=False, dropna=False):
+        low, high = _over_seeds(group)
+        if _PERCENT.fullmatch(names[key.index("metric")]):
+            low, high = max(low, 0.0), min(high, 100.0)
         trials = group.trials.sum() if group.trials.notna().any() else pd.NA
-        numbers = {"value": values.mean(), "seed": pd.NA, "trials": trials, "low": low, "high": high}
+        numbers = {"value": group.value.mean(), "seed": pd.NA, "trials": trials, "low": low, "high": high}
         merged.append(dict(zip(key, names, strict=True)) | numbers | {"seeds": group.seed.notna().sum()})
-    frame = pd.DataFrame(merged, columns=[*COLUMNS, "seeds"])
     types = {"value": float, "low": float, "high": float, "seed": "Int64", "trials": "Int64", "seeds": int}
-    return frame.astype(types)
+    columns = [*COLUMNS, "seeds"]
+    alone = rows[~several].assign(seeds=lambda own: own.seed.notna().astype(int), seed=pd.NA)[columns].astype(types)
+    first = rows.index[several & ~rows.duplicated(key)]  # so that each stands where its first row stood
+    frame = pd.DataFrame(merged, columns=columns, index=first).astype(types)
+    return pd.concat([part for part in (alone, frame) if len(part)] or [frame]).sort_index().reset_index(drop=True)
 
 
 def _over_seeds(rows: pd.DataFrame) -> tuple[float, float]:

@@ -338,3 +338,12 @@ def test_results_root_is_beside_pyproject_unless_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ResultsError, match=r"published\.csv not found"):
         results.published()
+
+
+def test_merged_rows_stand_where_their_first_row_stood():
+    cells = (("a", 0, 50.0), ("b", 0, 60.0), ("a", 1, 52.0), ("c", None, 70.0), ("b", 1, 62.0))
+    rows = pd.DataFrame([row(method=m, seed=s, value=v, low=v - 1, high=v + 1) for m, s, v in cells])
+    rows = results.check_rows(rows.assign(paper="lrar", dataset="synth", setting="", profile="demo"))
+    merged = results.merge_seeds(rows.set_index(pd.Index([7, 7, 1, 3, 7])))  # an index that says nothing
+    assert merged[["method", "value", "seeds"]].values.tolist() == [["a", 51, 2], ["b", 61, 2], ["c", 70, 0]]
+    assert merged.seed.isna().all()
