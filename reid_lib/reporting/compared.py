@@ -172,6 +172,24 @@ def beside(rows: pd.DataFrame, x: str, y: str, metric: str = "rank1") -> pd.Data
     return parts[0].join(parts[1], how="inner")
 
 
+def orders(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how alike two data sets order the methods: Spearman's rank correlation of Rank-1, -1..1, square.
+
+    Args:
+        rows: measured rows of one profile with ``folder_dataset`` (`results.read_all`); of the artefact "Comparison"
+            count Rank-1 under each set's own protocol, and the methods of the small network that all sets have.
+    """
+    own = rows[(rows["artefact"] == COMPARISON) & (rows["metric"] == "rank1")]
+    own = own[~own["method"].str.contains("OSNet")]
+    columns = {}
+    for _, part in own.groupby("folder_dataset", sort=True):
+        setting = tables.protocol(part)
+        merged = results.merge_seeds(part[part["setting"] == setting].drop(columns="folder_dataset"))
+        if len(merged):
+            columns[f"{merged['dataset'].iloc[0]}, {setting}"] = merged.set_index("method")["value"]
+    return pd.DataFrame(columns).dropna().corr(method="spearman")
+
+
 def place_rows(places: pd.DataFrame, seeds: Mapping[str, int | None], **fixed: str) -> pd.DataFrame:
     """Return the rows of the artefact "Rank order" (`results.write`).
 

@@ -100,6 +100,16 @@ def test_rates_settings_and_changes() -> None:
     assert compared.beside(frame, "HR->HR", "r = 2").loc["A"].tolist() == [80, 79, 81, 60, 59, 61]
 
 
+def test_orders_of_two_data_sets() -> None:
+    some = rows(NUMBERS, GAINS).assign(folder_dataset="synth")
+    other = {"HR + LR": (3, 2, 4), "LRAR": (4, 3, 5), "CAD-Net": (2, 1, 3), "LRAR (OSNet x0.25)": (9, 8, 10)}
+    genuine = rows(other, {}, seeds=(0,)).assign(folder_dataset="caviar", dataset="CAVIAR", setting="genuine LR")
+    found = compared.orders(pd.concat([some, genuine]))
+    assert list(found) == ["CAVIAR, genuine LR", "synth, MLR {2,3,4}"]
+    assert found.iloc[0, 1] == -1  # LRAR, HR + LR, CAD-Net, and the other way round
+    assert compared.orders(some).shape == (1, 1)
+
+
 def test_failures_in_words() -> None:
     alike = pd.DataFrame([[1, 0.5, 0.2], [0.5, 1, 0.3], [0.2, 0.3, 1]], list("ABC"), list("ABC"))
     text = compared.failures(alike, 74.0, pd.DataFrame({"method": ["A", "B"], "value": [50.0, 55.0]}))

@@ -18,6 +18,7 @@ ARTEFACTS: tuple[Artefact, ...] = (
     _unseen("figure", "moments", "The same moments", "Genuine LR images beside their HR truths, down-sampled"),
     _unseen("table", "genuine", "Genuine LR", "Rank-1 on genuine LR images and on the same moments down-sampled"),
     _unseen("figure", "genuine", "Genuine against down-sampled", "Each method on genuine and on down-sampled queries"),
+    _unseen("figure", "orders", "Orders on other data", "How alike data sets order the methods, genuine LR among them"),
     _unseen("table", "kernels", "Kernel mismatch", "Rank-1 at r = 3 under other kernels, JPEG and sensor noise"),
     _unseen("figure", "kernels", "Change by kernel", "What each kernel and camera changes, method by method"),
     _unseen("figure", "trained", "Kernel of training", "HR + LR trained with one kernel and queried with another"),
