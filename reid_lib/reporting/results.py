@@ -205,11 +205,12 @@ def write(  # decision HOUSE-9
         kept = [group not in begun and not _contradicts(group, begun) for group in own]
         rows = pd.concat([old.loc[kept], new], ignore_index=True)
         rows = _sorted(rows.drop_duplicates(list(KEY), keep="last"))
-        text = _csv(rows)
+        text, found = _csv(rows), set(group_of_each(rows))
+        mine = (covers | set(written)) & found  # one entry for a run, in however many steps it writes
         record = dict(run) | {
-            "covers": [list(group) for group in sorted(covers, key=str)],
+            "covers": [list(group) for group in sorted(mine, key=str)],
             "csv_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "earlier": _earlier_runs(target / f"{paper}.run.json", set(group_of_each(rows)) - covers),
+            "earlier": _earlier_runs(target / f"{paper}.run.json", found - mine),
         }
         json_text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
         replace_text(path, text)

@@ -347,3 +347,14 @@ def test_merged_rows_stand_where_their_first_row_stood():
     merged = results.merge_seeds(rows.set_index(pd.Index([7, 7, 1, 3, 7])))  # an index that says nothing
     assert merged[["method", "value", "seeds"]].values.tolist() == [["a", 51, 2], ["b", 61, 2], ["c", 70, 0]]
     assert merged.seed.isna().all()
+
+
+def test_a_run_that_writes_in_steps_has_one_entry(folder):
+    first, second = [row(method="a", seed=0)], [row(method="b", seed=0)]
+    results.write(first, "demo", "synth", "lrar", RUN | {"commit": "before"})
+    later = RUN | {"commit": "now"}
+    results.write(second, "demo", "synth", "lrar", later)
+    results.write([row(method="c", seed=0)], "demo", "synth", "lrar", later, written=results.groups(second, "synth"))
+    run = results.read_run("demo", "synth", "lrar")
+    assert [cover[2] for cover in run["covers"]] == ["b", "c"]
+    assert [(own["commit"], [cover[2] for cover in own["covers"]]) for own in run["earlier"]] == [("before", ["a"])]
