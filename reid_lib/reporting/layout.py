@@ -164,7 +164,7 @@ def table(artefact: Artefact, rows: pd.DataFrame) -> str:
     """The published rows of a table as they are printed, and measured ones in the same order, as HTML."""
     printed = results.as_roles(results.published())
     printed = printed[(printed.paper == artefact.paper) & (printed.artefact == artefact.name)]
-    own = _own(results.merge_seeds(rows), printed)
+    own = _in_order(_own(results.merge_seeds(rows), printed), printed)
     cells = pd.concat([_cells(printed, _PRINTED), _cells(own, _MEASURED)], ignore_index=True)
     across = _ROWS.get(artefact.title, _USUAL)
     columns = [name for name in _DIMENSIONS if name not in across]
@@ -186,6 +186,14 @@ def _own(merged: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
         shown |= {"map"} if "rank1" in shown else set()
         return merged[merged.metric.isin(shown)]
     return merged[~merged.metric.isin(("rank5", "rank10", "rank20"))]
+
+
+def _in_order(own: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Measured rows with methods and metrics in the printed order; what the paper lacks comes last."""
+    for column, known in (("metric", [*printed.metric, *tables.METRICS]), ("method", printed.method)):
+        place = {name: number for number, name in enumerate(dict.fromkeys(known))}
+        own = own.sort_values(column, key=lambda names, place=place: names.map(place).fillna(len(place)), kind="stable")
+    return own
 
 
 def _cells(rows: pd.DataFrame, source: str) -> pd.DataFrame:
