@@ -257,7 +257,8 @@ def gathers(path: Path) -> bool:  # decision RUN-19
 def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> str:  # decision RUN-4
     """Return a digest of what a run depends on: parameters, published.csv, and the code that its cells reach.
 
-    A notebook that gathers depends on the tables and figures in the results folder too.
+    A notebook that gathers depends on the tables and figures in the results folder too, and one that runs on a user's
+    own table depends on that file.
 
     Docstrings and comments do not count. `datasets.load` reaches every loader; of these count those whose data set the
     parameters name, and those that a cell imports itself. How `synth` draws reaches networks on any data set through
@@ -268,6 +269,7 @@ def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> s
     rooms = {_room(module) for module in loaders.values()}
     text = json.dumps(plain(parameters))
     own = {module for name, module in loaders.items() if f'"{name}"' in text}
+    own |= {loaders["table"] for name in [str(parameters.get("dataset"))] if names.loader(name) == "table"}
     own |= {module for cell in cells for module in imports(cell) if _room(module) in rooms}
     published = root / "results" / "published.csv"
     return digest(
@@ -277,7 +279,16 @@ def inputs_digest(root: Path, path: Path, parameters: Mapping[str, object]) -> s
         GENERATOR_VERSION,
         file_digest(published) if published.is_file() else None,
         *([_gathered(str(parameters["profile"]), str(parameters["dataset"]))] if gathers(path) else []),
+        *_own_table(parameters),
     )
+
+
+def _own_table(parameters: Mapping[str, object]) -> list[str]:
+    """Return the digest of a user's own table, which changes as no benchmark does; [] where there is none."""
+    options = parameters.get("data_options")
+    name = options.get("table") if isinstance(options, Mapping) else None
+    file = Path(str(parameters.get("data_root") or ".")) / Path(str(name)).expanduser()
+    return [file_digest(file)] if name and file.is_file() else []
 
 
 def _gathered(profile: str, dataset: str) -> dict[str, str]:

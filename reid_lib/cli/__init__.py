@@ -40,7 +40,7 @@ COMMANDS = {
         Verify,
         "Read all committed results and notebooks again and check that they hold together.\n\nExample: reid-lib verify",
     ),
-    "data": (Data, "Check a data set, or write trials.\n\nExample: reid-lib data check synth"),
+    "data": (Data, "Check a data set, write trials, or an MLR set.\n\nExample: reid-lib data check synth"),
     "train": (
         Train,
         "Train a method as its notebook does, into the folder where the notebook finds it: in several processes or on "

@@ -1,4 +1,4 @@
-"""`reid-lib data`: check a data set, or write trials; and what every command takes that works on one."""
+"""`reid-lib data`: check a data set, write trials or an MLR set; and what every command takes that works on one."""
 
 import ast
 import sys
@@ -95,6 +95,39 @@ class DataTrials:  # decision PROTOCOL-10
 
 
 @dataclass(frozen=True)
+class DataBuild:
+    name: Positional[str]
+    """Data set."""
+    output: Output
+    """The folder to write: new, empty, or one that the same command has begun."""
+    root: str = ""
+    """The benchmark's folder."""
+    layout: Layout = ""
+    options: Options = ()
+    kernel: str = "bicubic"
+    """Down-sampling kernel: bicubic, bilinear, area or lanczos."""
+    rates: tuple[int, ...] = (2, 3, 4)
+    """Down-sampling rates; 2 3 4 is MLR, 2 3 4 5 6 7 is MLRpro."""
+    quality: int = 0
+    """Of JPEG, 1 to 100; 0 writes PNG."""
+    split: int = 0
+    """Number of the train/test split."""
+    trials: int = 10
+    """Draws of the protocol; a query is stored at each rate that one of them draws."""
+    seed: int = 0
+    """Seed of every draw."""
+
+    def run(self) -> int:
+        from reid_lib.datasets.build import SUMS, BuildSettings, build
+
+        settings = BuildSettings(self.kernel, self.rates, self.quality, self.split, self.trials, self.seed)
+        images = build(load(self.name, self.root, self.layout, self.options), self.output, settings)
+        parts = ", ".join(f"{count:,} {part}" for part, count in images["split"].value_counts().sort_index().items())
+        print(f"{self.output}: {len(images):,} images ({parts}), {self.trials} trials; {SUMS} has every file")
+        return 0
+
+
+@dataclass(frozen=True)
 class Data:
     command: (
         Annotated[
@@ -111,6 +144,14 @@ class Data:
                 "trials",
                 description="Write trials of the MLR protocol as CSV, image by image.\n\n"
                 "Example: reid-lib data trials cuhk03 --root ~/data/cuhk03 -o trials.csv --n 10",
+            ),
+        ]
+        | Annotated[
+            DataBuild,
+            subcommand(
+                "build",
+                description="Write an MLR set to disk: images, lists, trials, checksums. A killed run goes on.\n\n"
+                "Example: reid-lib data build viper --root ~/data/VIPeR -o mlr-viper",
             ),
         ]
     )

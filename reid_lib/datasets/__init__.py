@@ -1,15 +1,16 @@
 """Data sets: one checked table of images per set, and `load`, which finds them by name.
 
 `records` holds the table and its checks, `names` says what a name means, one module per benchmark reads it in its
-official layout, `synth` draws the built-in sets, `image_store` decodes a set once; `resolution`, `mlr` and `sampling`
-make low resolution, trials and batches.
+official layout, `table` reads your own, `synth` draws the built-in sets, `image_store` decodes a set once;
+`resolution`, `mlr` and `sampling` make low resolution, trials and batches.
 """
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, synth, viper
+from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, synth, table, viper
 from reid_lib.datasets.records import DatasetError, ReIDDataset
 
 LOADERS: dict[str, Callable[..., ReIDDataset]] = {
@@ -22,6 +23,7 @@ LOADERS: dict[str, Callable[..., ReIDDataset]] = {
     "synth": synth.synth,
     "synth-caviar": synth.synth_caviar,
     "synth-thermal": synth.synth_thermal,
+    "table": table.table,
 }
 
 
@@ -29,7 +31,7 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
     """Load a data set by name.
 
     Args:
-        name: one of `names.NAMES`.
+        name: one of `names.NAMES`, or ``table-`` and a word of your own, which keeps results of your tables apart.
         root: the folder of a benchmark; the synthetic sets are drawn and take none.
         **options: options of the set's own loader, for example ``partition`` of VIPeR or ``identities`` of
             synth.
@@ -38,10 +40,12 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
         DatasetError: the name or an option is unknown, or the set is not what it should be.
     """
     names.check(name, DatasetError)
-    known = [option for option in inspect.signature(LOADERS[name]).parameters if option != "root"]
+    loader = LOADERS[names.loader(name)]
+    known = [option for option in inspect.signature(loader).parameters if option != "root"]
     for option in options:
         if option not in known:
             raise DatasetError(
                 f"{name} has no option {option!r}{names.nearest(option, known)}; it has {', '.join(known)}"
             )
-    return LOADERS[name](root=root, **options)
+    dataset = loader(root=root, **options)
+    return dataset if dataset.name == name else replace(dataset, name=name)

@@ -220,5 +220,6 @@ def _check_cameras(dataset: ReIDDataset, test: pd.DataFrame, query: pd.DataFrame
         cameras = sorted(test[test["pid"] == lonely[0]]["camid"].unique().tolist())
         raise DatasetError(
             f"{dataset.name}: {len(lonely)} of {len(pids)} test identities are not seen by both the LR camera "
-            f"and another one, the first is identity {lonely[0]} (cameras {cameras}); leave them out of the split"
+            f"and another one, the first is identity {lonely[0]} (cameras {cameras}); leave them out of the split "
+            "(your own table: --options single_camera=drop)"
         )

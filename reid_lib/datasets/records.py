@@ -111,7 +111,7 @@ class ReIDDataset:  # decision PROTOCOL-1
 
     def _files(self) -> list[Path]:
         """The files that the images come from; a reader may name its one file as ``reader.file``."""
-        if self.reader is None:
+        if self.reader is None or getattr(self.reader, "reads_files", False):
             return [Path(self.root or ".") / path for path in self.table["path"]]
         file = getattr(self.reader, "file", None)
         return [] if file is None else [Path(file)]
