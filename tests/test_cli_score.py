@@ -82,7 +82,7 @@ def test_from_a_data_set_to_scores(
     capsys.readouterr()
     assert cli.main(["score", "panned.npz", "gallery.npz", "--ranks", "1", "2", "-o", "scores.csv"]) == 0
     said = capsys.readouterr().out
-    assert "12 of 12 queries have their person in the gallery; 95 % intervals over 6 identities" in said
+    assert "16 of 16 queries have their person in the gallery; 95 % intervals over 8 identities" in said
     written = pd.read_csv("scores.csv", index_col="metric")
     expected = score_features(dict(np.load("panned.npz")), dict(np.load("gallery.npz")), (1, 2))
     pd.testing.assert_frame_equal(written, expected)
