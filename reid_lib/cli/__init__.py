@@ -16,6 +16,7 @@ from reid_lib.cli.compare import Compare
 from reid_lib.cli.data import Data
 from reid_lib.cli.features import Features, Vpfa
 from reid_lib.cli.project import List, Readme, Reproduce, Site, Status, Verify
+from reid_lib.cli.score import Score
 from reid_lib.cli.train import Train
 
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
@@ -66,6 +67,11 @@ COMMANDS = {
         Vpfa,
         "Fit VPFA on feature files of any re-ID model, or apply it.\n\n"
         "Example: reid-lib vpfa fit --lr lr.npz --hr hr.npz -o vpfa.safetensors",
+    ),
+    "score": (
+        Score,
+        "Rank feature files of any re-ID model: CMC and mAP, with intervals over identities.\n\n"
+        "Example: reid-lib score panned.npz gallery.npz --rerank",
     ),
     "readme": (
         Readme,
