@@ -25,7 +25,8 @@ from reid_lib.reporting.papers import ARTEFACTS, CLAIMS, PAPERS
 from reid_lib.reporting.verdicts import SHOWN
 
 INDEX = "index.html"
-_FIVE = tuple(paper for paper in PAPERS if paper != "baselines")
+_OWN = ("comparison", "baselines")  # of this project
+_FIVE = tuple(paper for paper in PAPERS if paper not in _OWN)
 _OPEN = ("inconclusive", claims.ONE_SEED, "not measured")
 NOTEBOOKS = "notebooks"  # id of the list of notebooks on the overview
 _OPEN_SAID = "Open: the interval does not decide, one training stands behind it, or a row is missing."
@@ -70,7 +71,7 @@ def build(  # decision REPORT-14
 
 def navigation(others: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """(place, words) of every link above a page."""
-    papers = [(paper_page.place(key), PAPERS[key].short) for key in (*_FIVE, "baselines")]
+    papers = [(paper_page.place(key), PAPERS[key].short) for key in (*_FIVE, *_OWN)]
     return [(INDEX, "Overview"), *papers, *others, ("audit.html", "Published audit"), ("runs.html", "Provenance")]
 
 

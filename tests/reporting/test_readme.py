@@ -144,7 +144,7 @@ def test_the_readme_stays_one_page_with_every_data_set():
     for dataset, name in (("synth", "synth"), ("viper", "MLR-VIPeR"), ("cuhk03", "MLR-CUHK03")):
         save_one_field(dataset, name, "MLR {2,3,4}")
     save_one_field("caviar", "CAVIAR", "genuine LR")
-    assert len(rebuilt((ROOT / "README.md").read_text(encoding="utf-8")).split()) <= 900
+    assert len(rebuilt((ROOT / "README.md").read_text(encoding="utf-8")).split()) <= 1050
 
 
 def test_what_is_committed_is_up_to_date(monkeypatch):
