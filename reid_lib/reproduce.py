@@ -370,7 +370,8 @@ def _write_stamp(folder: Path, name: str, inputs: str, parameters: Mapping[str, 
 
 def _check_data(dataset: str, data_root: str) -> None:
     names.check(dataset)
-    if not names.is_synthetic(dataset) and not Path(data_root or "/nowhere").expanduser().is_dir():
+    # a file may be a root (cuhk-03.mat): what it must be, the loader says
+    if not names.is_synthetic(dataset) and not Path(data_root or "/nowhere").expanduser().exists():
         raise ValueError(
             f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
             "DATA.md says where to get it"

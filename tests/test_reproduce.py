@@ -290,6 +290,17 @@ def test_only_the_loader_of_the_runs_own_data_set_counts(package: Path) -> None:
     assert _changed(drawing, _inputs("01_data_and_protocol", dataset="viper")) == set(drawing)
 
 
+def test_a_users_own_table_counts(project: Path, package: Path, tmp_path: Path) -> None:
+    path = _notebook(project, "00_first", "from reid_lib import datasets")
+    own = {"dataset": "table-mine", "data_root": str(tmp_path), "data_options": {"table": "people.csv"}}
+    (tmp_path / "people.csv").write_text("path,pid,camid\n")
+    first = runner.inputs_digest(project, path, own)
+    (tmp_path / "people.csv").write_text("path,pid,camid\na.png,1,1\n")
+    second = runner.inputs_digest(project, path, own)
+    _add(package / "datasets" / "table.py", "\nchanged = True\n")
+    assert len({first, second, runner.inputs_digest(project, path, own)}) == 3
+
+
 def test_imports_beside_a_magic_count(project: Path, package: Path) -> None:
     path = _notebook(project, "00_first", "%matplotlib inline\nfrom reid_lib import intervals")
     before = runner.inputs_digest(project, path, {})

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from reid_lib.datasets.market1501 import FOLDERS, check_roles, split_of
 from reid_lib.datasets.partitions import CUHK03_PAIRS, cuhk03_pid, read_new_protocol, read_testsets
 from reid_lib.datasets.records import (
     DatasetError,
@@ -25,6 +26,7 @@ LAYOUTS = {
     "mat": "the folder that holds cuhk-03.mat, or that file",
     "folders": "the folder that holds images_detected or images_labeled (1_001_1_01.png and so on)",
     "flat": "the folder that holds 0000_00.jpg and so on",
+    "np": "the folder that holds bounding_box_train, query and bounding_box_test of CUHK03-NP",
 }
 IMAGES = {"detected": 14097, "labeled": 14096}
 SOURCE = (
@@ -35,7 +37,14 @@ _LOOKS = {
     "mat": ("cuhk-03.mat", "cuhk03_release/cuhk-03.mat"),
     "folders": ("images_*/?_???_?_??.*",),
     "flat": ("????_??.jpg",),
+    "np": ("bounding_box_train",),
 }
+_NP_NAME = r"(\d{4})_c([12])_\d+\.(?:png|jpg)"
+NP_COUNTS = {
+    "detected": {"train": (7365, 767), "query": (1400, 700), "gallery": (5332, 700)},
+    "labeled": {"train": (7368, 767), "query": (1400, 700), "gallery": (5328, 700)},
+}
+"""Images and identities of CUHK03-NP's folders (Zhong et al., CVPR 2017)."""
 _NAME = r"([1-5])_(\d{3})_([12])_(0[1-9]|10)"
 
 
@@ -59,8 +68,9 @@ def cuhk03(
     Args:
         root: the data set's folder; what it must hold depends on the layout.
         layout: "mat" (official ``cuhk-03.mat``), "folders" (``images_detected/1_001_1_01.png`` = pair,
-            person, camera, number 01-10, as most re-ID libraries extract it) or "flat" (``PPPP_II.jpg`` =
-            pid, number).
+            person, camera, number 01-10, as most re-ID libraries extract it), "flat" (``PPPP_II.jpg`` = pid,
+            number) or "np" (CUHK03-NP: bounding_box_train, query, bounding_box_test with ``0003_c1_21.png``; the
+            identities are numbered as there, the column is ``role``, the one split is of 767 and 700 identities).
         boxes: "detected" or "labeled"; the flat layout is of the detected ones.
         partition: ``cuhk03_new_protocol_config_*.mat`` (one split of 767 and 700 identities; the table gets
             the column ``role``: train, query or gallery), or ``cuhk-03.mat`` (its official test sets).
@@ -77,6 +87,8 @@ def cuhk03(
         allowed = "detected" if layout == "flat" else "detected or labeled"
         raise DatasetError(f"cuhk03: boxes must be {allowed} with the layout {layout}, found {boxes!r}")
     root = check_root("cuhk03", root, LAYOUTS[layout], SOURCE)
+    if layout == "np":
+        return _np(root, boxes, partition, tuple(size), check)
     rows, reader = {"mat": _mat, "folders": _folders, "flat": _flat}[layout](root, boxes)
     table = pd.DataFrame(rows, columns=["path", "pid", "camid", "pair", "number"])
     table = table.sort_values(["pid", "number"], ignore_index=True)
@@ -87,6 +99,23 @@ def cuhk03(
     table, splits = _splits(table, partition)
     note = f"CUHK03 ({boxes}) at {size[0]}x{size[1]}"
     return ReIDDataset("cuhk03", table, splits, tuple(size), root=root, reader=reader, note=note)
+
+
+def _np(root: Path, boxes: str, partition: str | Path | None, size: tuple[int, int], check: bool) -> ReIDDataset:
+    if partition is not None:
+        raise DatasetError(f"cuhk03: the layout np has its own split, found partition={partition}; leave it out")
+    if not (root / "bounding_box_train").is_dir():
+        raise _wrong_layout(root, "np", "bounding_box_train")
+    rows = [
+        (f"{folder}/{match[0]}", int(match[1]), int(match[2]), role)
+        for role, folder in FOLDERS.items()
+        for match in match_names("cuhk03", root / folder, _NP_NAME, "0003_c1_21.png")
+    ]
+    table = pd.DataFrame(rows, columns=["path", "pid", "camid", "role"])
+    if check:
+        check_roles("cuhk03", table, NP_COUNTS[boxes])
+    note = f"CUHK03-NP ({boxes}) at {size[0]}x{size[1]}"
+    return ReIDDataset("cuhk03", table, (split_of(table),), size, root=root, note=note)
 
 
 def _splits(table: pd.DataFrame, partition: str | Path | None) -> tuple[pd.DataFrame, tuple[Split, ...]]:

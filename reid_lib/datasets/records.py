@@ -15,6 +15,11 @@ from reid_lib.seeds import numpy_generator
 from reid_lib.status import bar
 
 COLUMNS = ("path", "pid", "camid")
+_FILES = {
+    ".mat": "a .mat file holds a partition or CUHK03's images: a partition is the option partition=FILE beside the "
+    "folder of images, cuhk-03.mat is the root of cuhk03 in its layout mat",
+    ".csv": "your own table is --dataset table --data-root FOLDER --options table=FILE",
+}
 
 
 class DatasetError(ValueError):
@@ -212,6 +217,9 @@ def check_root(name: str, root: str | Path | None, expected: str, source: str) -
     root = Path(root).expanduser()
     if not root.exists():
         raise DatasetError(f"{name}: expected root, {expected}; there is no folder {root}. {source}")
+    if root.is_file() and "or that file" not in expected:
+        what = _FILES.get(root.suffix.lower(), "unpack or find the folder of images, and name that")
+        raise DatasetError(f"{name}: expected root, {expected}; found the file {root}: {what}. {source}")
     return root
 
 

@@ -167,7 +167,7 @@ def test_an_identity_seen_by_one_camera_only_is_in_no_part(flat: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "zip"}, "layout must be one of mat, folders, flat, found 'zip'"),
+        ({"layout": "zip"}, "layout must be one of mat, folders, flat, np, found 'zip'"),
         ({"boxes": "drawn"}, "boxes must be detected or labeled with the layout mat, found 'drawn'"),
         ({"layout": "flat", "boxes": "labeled"}, "boxes must be detected with the layout flat, found 'labeled'"),
     ],
@@ -235,3 +235,39 @@ def test_the_real_set(shared_data: Path) -> None:
     new = load("cuhk03", root, layout="flat", partition=protocol)
     assert new.summary()["identities"].tolist() == [1467, 767, 700]
     assert new.table["role"].value_counts().to_dict() == {"train": 7365, "gallery": 5332, "query": 1400}
+
+
+def np_folder(root: Path) -> Path:
+    files = {
+        "bounding_box_train": ("0003_c1_21.png", "0003_c2_26.png"),
+        "query": ("0001_c1_1.png",),
+        "bounding_box_test": ("0001_c1_2.png", "0001_c2_6.png"),
+    }
+    for folder, names in files.items():
+        (root / folder).mkdir(parents=True)
+        for file in names:
+            Image.new("RGB", (20, 40)).save(root / folder / file)
+    return root
+
+
+def test_cuhk03_nps_folders(tmp_path: Path) -> None:
+    dataset = load("cuhk03", np_folder(tmp_path), layout="np", check=False)
+    assert (dataset.splits[0].train_pids, dataset.splits[0].test_pids) == ((3,), (1,))
+    assert dataset.table["role"].tolist() == ["train", "train", "query", "gallery", "gallery"]
+    assert dataset.table["camid"].tolist() == [1, 2, 1, 1, 2]
+    assert dataset.read("query/0001_c1_1.png").shape == (128, 64, 3)
+
+
+def test_cuhk03_nps_folders_are_checked(tmp_path: Path, folders: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expects bounding_box_train in .*it looks like layout='folders'"):
+        load("cuhk03", folders, layout="np")
+    root = np_folder(tmp_path / "np")
+    with pytest.raises(DatasetError, match="expected 7,368 images of 767 identities, found 2 of 1"):
+        load("cuhk03", root, layout="np", boxes="labeled")
+    with pytest.raises(DatasetError, match="it looks like layout='np'"):
+        load("cuhk03", root)
+    with pytest.raises(DatasetError, match=r"has its own split, found partition=x\.mat; leave it out"):
+        load("cuhk03", root, layout="np", partition="x.mat")
+    (root / "query" / "0001.png").touch()
+    with pytest.raises(DatasetError, match=r"names like 0003_c1_21\.png"):
+        load("cuhk03", root, layout="np", check=False)

@@ -30,3 +30,11 @@ def test_a_benchmark_without_its_folder_says_what_is_expected_and_where_to_get_i
         load(name)
     with pytest.raises(DatasetError, match=r"there is no folder .*nowhere\. .*given out by its authors"):
         load(name, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["viper", "caviar", "market1501", "msmt17", "table"])
+@pytest.mark.parametrize(("file", "hint"), [("p.mat", "option partition=FILE"), ("p.csv", "--dataset table")])
+def test_a_file_in_place_of_the_folder_explains_itself(name: str, file: str, hint: str, tmp_path) -> None:
+    (tmp_path / file).touch()
+    with pytest.raises(DatasetError, match=rf"{name}: expected root, .*found the file .*{file}: .*{hint}"):
+        load(name, tmp_path / file)
