@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, synth, viper
 from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.values import like
 
 LOADERS: dict[str, Callable[..., ReIDDataset]] = {
     "viper": viper.viper,
@@ -35,13 +36,16 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
             synth.
 
     Raises:
-        DatasetError: the name or an option is unknown, or the set is not what it should be.
+        DatasetError: the name or an option is unknown, a boolean option is no boolean, a number is text, or the set is
+            not what it should be.
     """
     names.check(name, DatasetError)
-    known = [option for option in inspect.signature(LOADERS[name]).parameters if option != "root"]
+    parameters = inspect.signature(LOADERS[name]).parameters
+    known = [option for option in parameters if option != "root"]
     for option in options:
         if option not in known:
             raise DatasetError(
                 f"{name} has no option {option!r}{names.nearest(option, known)}; it has {', '.join(known)}"
             )
-    return LOADERS[name](root=root, **options)
+    given = {o: like(value, parameters[o].default, f"{name}: {o}", DatasetError) for o, value in options.items()}
+    return LOADERS[name](root=root, **given)
