@@ -30,7 +30,9 @@ def test_the_conda_environment_has_the_same_dependencies(project: dict) -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = _bounds([entry for entry in environment["dependencies"] if isinstance(entry, str)])
     python = conda.pop("python")
-    wanted = _bounds(project["dependencies"] + project["optional-dependencies"]["dev"])
+    wanted = _bounds(
+        project["dependencies"] + project["optional-dependencies"]["dev"] + project["optional-dependencies"]["onnx"]
+    )
     wanted = {CONDA_NAMES.get(name, name): bound for name, bound in wanted.items()}
 
     assert python == project["requires-python"]
@@ -40,7 +42,7 @@ def test_the_conda_environment_has_the_same_dependencies(project: dict) -> None:
 
 
 def test_the_extras_of_the_design_exist(project: dict) -> None:
-    assert set(project["optional-dependencies"]) == {"dev", "vit", "sr", "slurm"}
+    assert set(project["optional-dependencies"]) == {"dev", "vit", "sr", "slurm", "onnx"}
 
 
 @pytest.mark.parametrize("target", ["reproduce", "test", "lint", "lab", "site", "clean", "benchmarks"])

@@ -14,9 +14,11 @@ from tyro.conf import subcommand
 
 from reid_lib.cli.compare import Compare
 from reid_lib.cli.data import Data
+from reid_lib.cli.export import Export
 from reid_lib.cli.features import Features, Vpfa
 from reid_lib.cli.project import List, Readme, Reproduce, Site, Status, Verify
 from reid_lib.cli.score import Score
+from reid_lib.cli.search import Search
 from reid_lib.cli.train import Train
 
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
@@ -72,6 +74,17 @@ COMMANDS = {
         Score,
         "Rank feature files of any re-ID model: CMC and mAP, with intervals over identities.\n\n"
         "Example: reid-lib score panned.npz gallery.npz --rerank",
+    ),
+    "search": (
+        Search,
+        "Look for images of a person among others: ranked lists as CSV and as pictures.\n\n"
+        "Examples:\n\nreid-lib search query.jpg --gallery crops --model osnet_x0_25_msmt17.pth -o found\n\n"
+        "reid-lib search queries --gallery crops --model lrar -o found --false-match-rate 0.01 --calibrate synth",
+    ),
+    "export": (
+        Export,
+        "Write a method as ONNX, checked with onnxruntime against PyTorch: uint8 images in, features out.\n\n"
+        "Examples:\n\nreid-lib export lrar -o lrar.onnx\n\nreid-lib export vpfa.safetensors -o vpfa.onnx",
     ),
     "readme": (
         Readme,

@@ -1,14 +1,13 @@
 """`reid-lib compare`: methods of this project, and your own, on the same trials."""
 
-import importlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from reid_lib.cli.data import OnDataSet, data_options
+from reid_lib.cli.matchers import find_matcher
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +65,7 @@ class Compare(OnDataSet):
 
         matchers: dict[str, Matcher] = {}
         for name in self.names:
-            title, matcher = _matcher(name, run, seed)
+            title, matcher = find_matcher(name, run, seed)
             if title in matchers:
                 raise ValueError(f"{title} is named twice: name each method once")
             matchers[title] = matcher
@@ -89,42 +88,6 @@ class Compare(OnDataSet):
         for name, figure in first.pictures(protocol, reference).items():
             figures.save(figure, self.output, name)
         print(f"comparison.csv and {len(first.pictures(protocol, reference))} pictures in {self.output}")
-
-
-def _matcher(name: str, run: "Session", seed: int) -> "tuple[str, Matcher]":
-    """Return a method's title in tables and its Matcher."""
-    from reid_lib.evaluation.matchers import pretrained, pretrained_name
-    from reid_lib.training import roster
-
-    if ":" in name and not Path(name).exists():
-        return name.partition(":")[2], _own(name, run)
-    if Path(name).is_file():
-        return pretrained_name(name), pretrained(name, run.device)
-    genuine = run.dataset.genuine_lr_camid is not None
-    chosen = roster.find([name], roster.roster(run.profile, genuine_lr=genuine))
-    where = {"seed": seed, "folder": run.folder / "checkpoints", "device": run.device}
-    return next(iter(roster.train_all(chosen, run.dataset, **where).items()))
-
-
-def _own(name: str, run: "Session") -> Any:
-    """Import ``module:name``, from the working folder too; a function or a class is called with the data set."""
-    from reid_lib.evaluation.comparison import PARTS
-
-    module, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0] and error.name != module:
-            raise
-        raise ValueError(f"there is no module {module!r} here or installed: give module:name, found {name!r}") from None
-    except AttributeError:
-        raise ValueError(
-            f"module {module} has no {attribute!r}: give module:name of a Matcher or of a function"
-        ) from None
-    ready = not isinstance(found, type) and all(hasattr(found, part) for part in PARTS)
-    return found if ready else found(run.dataset)
 
 
 def _protocol(settings: dict) -> str:

@@ -103,12 +103,13 @@ def ranked_list(
     row_labels: Sequence[str] = (),
     title: str = "",
     height: float = 1.6,
+    captions: Sequence[Sequence[str]] = (),
 ) -> Figure:
     """Queries with their best gallery images, nearest first.
 
     `queries` uint8 (q, H, W, 3), `galleries` uint8 (q, k, H, W, 3), `correct` bool (q, k). A correct image
-    has a solid frame and a tick, an incorrect one a dashed frame and a cross. Raises FigureError for other
-    shapes.
+    has a solid frame and a tick, an incorrect one a dashed frame and a cross; one of which it is not known (None)
+    has neither. `captions`, (q, k) texts if given, stand below the images. Raises FigureError for other shapes.
     """
     queries, correct = _check_images(queries), np.asarray(correct)
     galleries = np.asarray(galleries)
@@ -123,7 +124,10 @@ def ranked_list(
         _draw(axes[row, 0], queries[row])
         for place in range(depth):
             _draw(axes[row, place + 1], galleries[row, place])
-            _mark(axes[row, place + 1], bool(correct[row, place]))
+            if correct[row, place] is not None:
+                _mark(axes[row, place + 1], bool(correct[row, place]))
+            if captions:
+                axes[row, place + 1].set_xlabel(captions[row][place], fontsize=7)
     _label(axes, row_labels, ["query", *(str(place + 1) for place in range(depth))])
     return figure
 

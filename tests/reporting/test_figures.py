@@ -45,6 +45,13 @@ def test_ranked_list_marks_are_not_by_colour_alone():
         figures.ranked_list(IMAGES[:1], IMAGES[None, 1:], correct[:, :2])
 
 
+def test_ranked_list_without_knowledge_has_captions_and_no_frames():
+    captions = [["0.1", "0.2 match", "0.3"]]
+    figure = figures.ranked_list(IMAGES[:1], IMAGES[None, 1:], np.full((1, 3), None), captions=captions)
+    assert [axis.get_xlabel() for axis in figure.axes[1:]] == captions[0]
+    assert not any(axis.texts or axis.spines["top"].get_visible() for axis in figure.axes)
+
+
 def test_curves_differ_by_more_than_colour():
     figure = figures.curve_with_interval({"HR only": CURVE, "HR + LR": CURVE[["value"]]})
     axis = figure.axes[0]

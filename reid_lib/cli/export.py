@@ -1,0 +1,72 @@
+"""`reid-lib export`: a method as an ONNX file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+from reid_lib.cli.data import OnDataSet, Output, check_output, data_options
+from reid_lib.cli.matchers import find_matcher
+
+if TYPE_CHECKING:
+    import torch
+
+    from reid_lib.export import Part
+
+SAMPLES = 16  # images on which a file is checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(OnDataSet):
+    model: Positional[str]
+    """A method (baseline's "HR + LR", lrar, cadnet, intact, vpfa, ...) trained on --dataset under --profile, a file of
+    OSNet x0.25 weights, or a file of `reid-lib vpfa fit` (its module alone: features in, features out)."""
+    output: Output
+    """The .onnx file. A method of several networks writes one for each: model-level1.onnx, model-query.onnx, ..."""
+    part: str = ""
+    """Write this one alone: level1, ... (LRAR), query, gallery or G (INTACT, VPFA); empty: all."""
+    seed: int = 0
+    """Seed of the training."""
+
+    def run(self) -> int:
+        from reid_lib import export
+
+        if self.output.suffix != ".onnx":
+            raise ValueError(f"the output must end in .onnx, found {self.output.name}")
+        check_output(self.output)
+        export.check_packages()
+        found, samples = self._parts()
+        if self.part and self.part not in found:
+            raise ValueError(f"part must be one of {', '.join(found) or 'none'}, found {self.part!r}")
+        for name, part in found.items():
+            if self.part in ("", name):
+                path = self.output.with_stem(f"{self.output.stem}-{name}") if name and not self.part else self.output
+                cosine = export.export(part, samples, path)
+                print(f"{path}: input {tuple(samples.shape[1:])}, least cosine with PyTorch {cosine:.6f}")
+        return 0
+
+    def _parts(self) -> "tuple[dict[str, Part], torch.Tensor]":
+        """Return the networks by name, and what they are checked on."""
+        import torch
+
+        from reid_lib import export
+        from reid_lib.datasets.image_store import open_store
+        from reid_lib.datasets.resolution import degrade
+        from reid_lib.seeds import torch_generator
+        from reid_lib.session import profile_variable, start
+
+        if self.model.endswith(".safetensors") and Path(self.model).is_file():
+            found = export.panning_parts(Path(self.model))
+            width = next(iter(found.values())).metadata["width"]
+            return found, torch.randn(SAMPLES, width, generator=torch_generator(0, "export"))
+        with profile_variable(self.profile):
+            options = data_options(self.layout, self.options)
+            where = {"dataset": self.dataset, "data_root": self.data_root, "data_options": options}
+            run = start("export", profile=self.profile, seeds=(self.seed,), **where)
+        if run.device.type != "cpu":
+            run = replace(run, device=torch.device("cpu"))
+        matcher = find_matcher(self.model, run, self.seed)[1]
+        images = open_store(run.dataset).batch(run.dataset.part("test").index[:SAMPLES].to_numpy())
+        rates = torch.arange(len(images)) % 4 + 1
+        return export.parts(matcher), degrade(images, rates)

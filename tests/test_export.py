@@ -1,0 +1,113 @@
+"""`reid-lib export`: ONNX files that give what PyTorch gives."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reid_lib import cli, datasets, export
+from reid_lib.datasets.image_store import open_store
+from reid_lib.evaluation.matchers import FeatureMatcher, PannedMatcher, PerRateMatcher
+from reid_lib.networks.lrar import LRARNetwork
+from reid_lib.training.lrar import LRARMatcher
+from reid_lib.training.starts import build_backbone
+from reid_lib.training.vpfa import VectorPanning
+
+SIZE, CPU = (64, 32), torch.device("cpu")
+needs_onnx = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in export.PACKAGES), reason="the extra onnx is not installed"
+)
+# the exporter's own packages warn of each other
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    monkeypatch.setenv("REID_LIB_CACHE", str(tmp_path / "cache"))
+    dataset = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=SIZE)
+    return open_store(dataset).batch(np.arange(5))
+
+
+def baseline(size: tuple[int, int] = SIZE) -> FeatureMatcher:
+    return FeatureMatcher(build_backbone("tiny", 8, "none", SIZE).eval(), size, CPU)
+
+
+def lrar() -> LRARMatcher:
+    return LRARMatcher(LRARNetwork(build_backbone("tiny", 8, "none", SIZE), 6, 4), (1, 2, 3, 4), SIZE, CPU)
+
+
+def panned(per_rate: bool = False) -> PannedMatcher:
+    own = baseline()
+    hr = np.random.default_rng(0).normal(size=(24, own.embed.dim)).astype(np.float32)
+    panning = VectorPanning(hidden=8, n_pairs=16, epochs=1, per_rate=per_rate, device="cpu", progress=False)
+    panning.fit(hr - 1, hr, np.arange(24) // 4, np.full(24, 2) if per_rate else None)
+    return PannedMatcher(own.embed, SIZE, CPU, panning)
+
+
+def test_the_parts_give_what_the_matcher_gives(images: torch.Tensor) -> None:
+    for matcher in (baseline(), lrar(), panned()):
+        for name, part in export.parts(matcher).items():
+            with torch.no_grad():
+                own = part.module.eval()(images)
+            torch.testing.assert_close(own, part.reference(images), rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_levels_say_what_they_are() -> None:
+    found = export.parts(lrar())
+    assert list(found) == ["level1", "level2", "level3", "level4"]
+    assert [part.metadata["rates"] for part in found.values()] == [[4], [3], [2], [1]]
+    assert [part.metadata["side"] for part in found.values()] == ["query"] * 3 + ["query and gallery"]
+
+
+@needs_onnx
+@pytest.mark.parametrize("size", [SIZE, (96, 48), (40, 24)])
+def test_a_file_is_the_network_with_its_resize(size: tuple[int, int], images: torch.Tensor, tmp_path: Path) -> None:
+    import onnx
+
+    file = tmp_path / "model.onnx"
+    part = export.parts(baseline(size))[""]
+    assert export.export(part, images, file) >= export.COSINE
+    metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert metadata["input"] == "[3, 64, 32]"
+    assert metadata["size"] == str(list(size))
+    assert metadata["rates"] == "any"
+
+
+@needs_onnx
+def test_a_file_that_differs_is_not_written(images: torch.Tensor, tmp_path: Path) -> None:
+    part, other = export.parts(lrar())["level1"], export.parts(lrar())["level4"]
+    wrong = export.Part(part.module, other.reference, part.metadata)
+    with pytest.raises(export.ExportError, match="onnxruntime differs from PyTorch"):
+        export.export(wrong, images, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_what_is_several_networks_is_refused() -> None:
+    with pytest.raises(export.ExportError, match="PerRateMatcher is not one feed-forward network"):
+        export.parts(PerRateMatcher({1: baseline()}))
+    with pytest.raises(export.ExportError, match="a map for each rate is several networks"):
+        export.parts(panned(per_rate=True))
+
+
+def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, "PACKAGES", ("no_such_package",))
+    assert cli.main(["export", "lrar", "-o", "lrar.onnx"]) == 2
+    assert "an export needs no_such_package, not installed: pip install 'reid-lib[onnx]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("lrar.pt", "the output must end in .onnx"), ("none/lrar.onnx", "the folder of none/lrar.onnx does not exist")],
+)
+def test_bad_output(
+    output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", "lrar", "-o", output]) == 2
+    assert message in capsys.readouterr().err
