@@ -112,7 +112,7 @@ class VpfaFit:
         if self.output.suffix != ".safetensors":
             raise ValueError(f"the output must end in .safetensors, found {self.output.name}")
         check_output(self.output)
-        lr, hr = _read_arrays(self.lr), _read_arrays(self.hr)
+        lr, hr = read_arrays(self.lr), read_arrays(self.hr)
         missing = [path for path, arrays in ((self.lr, lr), (self.hr, hr)) if "pid" not in arrays]
         if missing and self.pairing == "identity_mean":
             raise ValueError(f"{missing[0]} has no array 'pid', which --pairing identity_mean needs: add it")
@@ -148,7 +148,7 @@ class VpfaApply:
     def run(self) -> int:
         _check_feature_file(self.output)
         check_output(self.output)
-        arrays = _read_arrays(self.features)
+        arrays = read_arrays(self.features)
 
         from reid_lib.training.vpfa import VectorPanning
 
@@ -244,8 +244,8 @@ def _write_arrays(path: Path, arrays: dict) -> None:
             save_file(numbers, part)
 
 
-def _read_arrays(path: Path) -> dict:
-    """Return the named arrays of a feature file."""
+def read_arrays(path: Path) -> dict:
+    """Return the named arrays of a feature file; ValueError where it is absent, unreadable, or has no features."""
     import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from reid_lib.cli.data import check_output
-from reid_lib.cli.features import _read_arrays
+from reid_lib.cli.features import read_arrays
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Score:
 
         if self.output is not None:
             check_output(self.output)
-        query, gallery = _read_arrays(self.query), _read_arrays(self.gallery)
+        query, gallery = read_arrays(self.query), read_arrays(self.gallery)
         self._check(query, gallery)
         found = score_features(query, gallery, self.ranks, reranked=self.rerank, seed=self.seed)
         print(self._said(query, gallery, found))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from reid_lib.cli.data import OnDataSet, data_options, load
-from reid_lib.cli.features import _read_arrays
+from reid_lib.cli.features import read_arrays
 from reid_lib.cli.matchers import find_matcher
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Search(OnDataSet):
 
         self._check()
         files = search.image_files(self.queries, "queries")
-        arrays = _read_arrays(self.gallery) if self.gallery.is_file() else None
+        arrays = read_arrays(self.gallery) if self.gallery.is_file() else None
         names = _rows(arrays, self.gallery) if arrays else search.image_files([self.gallery], "gallery")
         results.check_writable(self.output)
         matcher, size = self._matcher()

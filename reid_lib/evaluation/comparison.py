@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -30,7 +29,7 @@ from reid_lib.evaluation.ranking import (
     trial_distances,
     with_gain,
 )
-from reid_lib.seeds import numpy_generator
+from reid_lib.evaluation.scoring import over_identities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,18 +145,11 @@ class Comparison:
         Returns:
             Columns mean, low, high, identities; index method.
         """
-        self._known(reference)
-        of = self._of(setting).assign(right=lambda rows: rows["rank"] == 1)
-        right = of.pivot_table(index="pid", columns="method", values="right", aggfunc="sum", sort=True)[self.methods]
-        queries = of[of["method"] == reference].groupby("pid").size().loc[right.index].to_numpy(float)
-        draw = numpy_generator(seed, "comparison", "people")
-        weights = draw.multinomial(len(right), np.full(len(right), 1 / len(right)), size=draws)
-        drawn = 100 * (weights @ right.to_numpy(float)) / (weights @ queries)[:, None]
-        own = self.methods.index(reference)
-        gains, mean = drawn - drawn[:, [own]], 100 * right.sum() / queries.sum()
-        low, high = np.percentile(gains, [2.5, 97.5], axis=0)
-        found = {"mean": mean - mean[reference], "low": low, "high": high, "identities": len(right)}
-        return pd.DataFrame(found, index=pd.Index(self.methods, name="method")).drop(index=reference)
+        of = self._of(setting).assign(right=lambda rows: 100.0 * (rows["rank"] == 1))
+        right = of.pivot(index=["pid", "trial", "row"], columns="method", values="right")[self.methods]
+        gains = right.sub(right[self._known(reference)], axis=0).drop(columns=reference)
+        found = over_identities(gains, right.index.get_level_values("pid"), draws, seed)
+        return found.rename_axis("method").rename(columns={"value": "mean"})[["mean", "low", "high", "identities"]]
 
     def best_of_all(self, setting: str) -> Evaluation:
         """Return the scores of one who takes for every query the best rank of all methods: the most they can reach."""

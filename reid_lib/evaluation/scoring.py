@@ -75,7 +75,7 @@ def over_identities(values: pd.DataFrame, pids: np.ndarray, draws: int = 2000, s
     """
     people = values.groupby(np.asarray(pids))
     sums, counts = people.sum().to_numpy(float), people.size().to_numpy(float)
-    draw = numpy_generator(seed, "scoring", "people")
+    draw = numpy_generator(seed, "comparison", "people")
     weights = draw.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
     drawn = (weights @ sums) / (weights @ counts)[:, None]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0) if len(counts) > 1 else (np.nan, np.nan)
