@@ -22,7 +22,8 @@ from reid_lib.digest import code_digest, digest, file_digest, imports, plain, so
 from reid_lib.files import write_text
 from reid_lib.reporting import artefacts, before, results
 from reid_lib.reporting.papers import ARTEFACTS, CLAIMS
-from reid_lib.session import PROFILE_VARIABLE
+from reid_lib.session import PROFILE_VARIABLE, checked_seeds
+from reid_lib.values import like
 
 GATHERING = 90  # the first number of a notebook that gathers what others have measured
 
@@ -76,7 +77,8 @@ def reproduce(
         say: takes each line of progress.
 
     Raises:
-        ValueError: no notebook, an unknown data set, notebook, artefact or parameter, or write_back not allowed.
+        ValueError: no notebook, an unknown data set, notebook, artefact or parameter, a parameter of another kind than
+            the notebook's, seeds that are none or the same twice, or write_back not allowed.
         ResultsError: an unknown profile, or a results folder that cannot be written.
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; the others were run and stay done.
     """
@@ -84,7 +86,7 @@ def reproduce(
     _check_data(dataset, data_root)
     wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
     if seeds is not None:
-        wanted["seeds"] = list(seeds)
+        wanted["seeds"] = list(checked_seeds(seeds))
     chosen = select(artefacts.numbered_notebooks(root), only)
     changed = {path.stem: changed_parameters(path, wanted) for path in chosen}  # refuse before anything runs
     if write_back:
@@ -235,7 +237,8 @@ def changed_parameters(path: Path, wanted: Mapping[str, object]) -> dict[str, ob
     """Return those of ``wanted`` whose value differs from the one in the notebook's parameters cell.
 
     Raises:
-        ValueError: the notebook has no parameter of that name (papermill itself only warns).
+        ValueError: the notebook has no parameter of that name (papermill itself only warns), or it is a boolean or a
+            number there and something else here.
     """
     from papermill import inspect_notebook
 
@@ -246,7 +249,8 @@ def changed_parameters(path: Path, wanted: Mapping[str, object]) -> dict[str, ob
                 f"notebook {path.stem} has no parameter {name!r}{names.nearest(name, known)}; "
                 f"it has {', '.join(known) or 'none'}"
             )
-    return {name: value for name, value in wanted.items() if plain(value) != plain(known[name])}
+    given = {name: like(value, known[name], f"{path.stem}: {name}") for name, value in wanted.items()}
+    return {name: value for name, value in given.items() if plain(value) != plain(known[name])}
 
 
 def gathers(path: Path) -> bool:  # decision RUN-19

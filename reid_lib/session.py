@@ -367,7 +367,7 @@ def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-
     """
     profile = os.environ.get(PROFILE_VARIABLE) or profile
     folder = results.folder(profile, dataset)
-    seeds = _checked_seeds(seeds)
+    seeds = checked_seeds(seeds)
     if profile == "paper" and not torch.cuda.is_available():
         raise ValueError('profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU')
     options = dict(SYNTH_OPTIONS[profile]) if names.is_synthetic(dataset) else {}
@@ -382,7 +382,8 @@ def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-
     return Session(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return seeds as a tuple; ValueError unless they are one or more integers >= 0, each once."""
     if isinstance(seeds, int) or not seeds or any(not isinstance(s, int) or s < 0 for s in seeds):
         raise ValueError(f"seeds must be one or more integers >= 0, for example (0, 1, 2), found {seeds!r}")
     if len(set(seeds)) < len(seeds):

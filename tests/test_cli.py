@@ -137,6 +137,12 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["train", "lrar", "--set", "recipe=printed"], "recipe must be one of field, paper, found 'printed'"),
         (["train", "baseline", "--set", "recipe=paper"], "baseline has no setting 'recipe'"),
         (["train", "lrar", "--set", "rates=[1,2]"], "rates must be a value like (1, 2, 3, 4), found [1, 2]"),
+        (["train", "lrar", "--set", "varying_length=perhaps"], "varying_length must be true or false"),
+        (["train", "lrar", "--set", "epochs=True"], "epochs must be a value like 8, found True"),
+        (["reproduce", "--seeds", "0", "0"], "seeds must differ"),
+        (["train", "baseline", "--dataset", "dukemtmc", "--options", "accept_withdrawn=no"], "authors withdrew"),
+        (["data", "check", "dukemtmc", "--options", "accept_withdrawn=Off"], "authors withdrew"),
+        (["data", "check", "dukemtmc", "--options", "accept_withdrawn=nope"], "must be true or false"),
         (["train", "lrar", "--set", "masks=all"], "masks must be one of progressive"),
         (["train", "baseline", "--seeds", "0", "0"], "seeds must differ"),
         (["status", "--dataset", "nosuch"], "unknown data set 'nosuch'"),
@@ -534,6 +540,8 @@ def test_train_takes_a_papers_recipe() -> None:
 
     assert config("recipe=paper").learning_rate == LRARConfig().learning_rate != config().learning_rate
     assert config("recipe=paper", "learning_rate=1").learning_rate == 1.0
+    assert config().varying_length is True
+    assert config("varying_length=no").varying_length is config("varying_length=False").varying_length is False
 
 
 def test_every_method_that_can_be_trained_has_settings_for_each_profile() -> None:

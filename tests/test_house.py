@@ -12,7 +12,7 @@ import pytest
 from reid_lib.digest import PACKAGE, imports
 
 FLOORS = [
-    {"files", "intervals", "profiles", "seeds", "digest", "devices", "status", "listing"},
+    {"files", "intervals", "profiles", "seeds", "digest", "devices", "status", "listing", "values"},
     {"datasets", "networks", "losses", "reporting"},
     {"evaluation"},
     {"training"},

@@ -32,8 +32,8 @@ seen["env"] = os.environ["REID_LIB_PROFILE"]
 """
 
 
-def _notebook(folder: Path, name: str, *sources: str) -> Path:
-    cells = [new_markdown_cell("# A title"), new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+def _notebook(folder: Path, name: str, *sources: str, parameters: str = PARAMETERS) -> Path:
+    cells = [new_markdown_cell("# A title"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     cells += [new_code_cell(source) for source in sources]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -187,6 +187,23 @@ def test_only_parameters_that_differ_are_passed(project: Path) -> None:
     wanted = {"profile": "demo", "dataset": "synth", "data_root": "", "seeds": [0]}
     assert runner.changed_parameters(path, wanted) == {}
     assert runner.changed_parameters(path, wanted | {"seeds": [0, 1]}) == {"seeds": [0, 1]}
+
+
+def test_a_boolean_of_a_notebook_stays_one(project: Path) -> None:
+    path = _notebook(project, "03_third", "pass", parameters="networks = True\nepochs = 3\nkernel = 'box'")
+    for off in ("false", "no", "OFF", False, 0):
+        assert runner.changed_parameters(path, {"networks": off}) == {"networks": False}
+    assert runner.changed_parameters(path, {"networks": "yes", "kernel": "no"}) == {"kernel": "no"}
+    with pytest.raises(ValueError, match=r"03_third: networks must be true or false .*, found 'some'"):
+        runner.changed_parameters(path, {"networks": "some"})
+    with pytest.raises(ValueError, match="03_third: epochs must be an integer such as 3, found 'three'"):
+        runner.changed_parameters(path, {"epochs": "three"})
+
+
+@pytest.mark.parametrize("seeds", [(0, 0), (), (-1,), (0.5,)])
+def test_seeds_are_checked_before_anything_runs(project: Path, seeds: tuple) -> None:
+    with pytest.raises(ValueError, match="seeds must"):
+        runner.reproduce(project, seeds=seeds, say=lambda line: pytest.fail(line))
 
 
 def test_a_tuple_reaches_the_notebook_as_a_list(project: Path) -> None:

@@ -50,6 +50,7 @@ class Train(OnDataSet):
     def _method(self) -> tuple[object, Callable]:
         """Return the method's configuration and its training."""
         from reid_lib.training.methods import METHODS
+        from reid_lib.values import boolean
 
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, found {self.method!r}")
@@ -61,7 +62,9 @@ class Train(OnDataSet):
         for name, value in changes.items():
             if name not in usual:
                 raise ValueError(f"{self.method} has no setting {name!r}, it has {', '.join(usual)}")
-            if isinstance(usual[name], float) and isinstance(value, int):
+            if isinstance(usual[name], bool):
+                changes[name] = boolean(value, name)
+            elif isinstance(usual[name], float) and isinstance(value, int) and not isinstance(value, bool):
                 changes[name] = float(value)  # 1 and 1.0 would be two configurations
             elif None not in (usual[name], value) and type(value) is not type(usual[name]):
                 raise ValueError(f"{name} must be a value like {usual[name]!r}, found {value!r}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, synth, table, viper
 from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.values import like
 
 LOADERS: dict[str, Callable[..., ReIDDataset]] = {
     "viper": viper.viper,
@@ -37,15 +38,18 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
             synth.
 
     Raises:
-        DatasetError: the name or an option is unknown, or the set is not what it should be.
+        DatasetError: the name or an option is unknown, a boolean option is no boolean, a number is text, or the set is
+            not what it should be.
     """
     names.check(name, DatasetError)
     loader = LOADERS[names.loader(name)]
-    known = [option for option in inspect.signature(loader).parameters if option != "root"]
+    parameters = inspect.signature(loader).parameters
+    known = [option for option in parameters if option != "root"]
     for option in options:
         if option not in known:
             raise DatasetError(
                 f"{name} has no option {option!r}{names.nearest(option, known)}; it has {', '.join(known)}"
             )
-    dataset = loader(root=root, **options)
+    given = {o: like(value, parameters[o].default, f"{name}: {o}", DatasetError) for o, value in options.items()}
+    dataset = loader(root=root, **given)
     return dataset if dataset.name == name else replace(dataset, name=name)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from reid_lib.datasets.market1501 import EXPECTED, check_roles, read_roles, split_of
 from reid_lib.datasets.records import DatasetError, ReIDDataset, check_root
+from reid_lib.values import boolean
 
 SOURCE = "DukeMTMC-reID was withdrawn by its authors in 2019 and is no longer given out"
 COUNTS = {"train": (16522, 702), "query": (2228, 702), "gallery": (17661, 1110)}
@@ -29,7 +30,7 @@ def dukemtmc(
     Raises:
         DatasetError: the opt-in is missing, a folder is missing, a name is unexpected, or the counts are wrong.
     """
-    if not accept_withdrawn:
+    if not boolean(accept_withdrawn, "dukemtmc: accept_withdrawn", DatasetError):
         raise DatasetError(
             "dukemtmc: expected the option accept_withdrawn=True, found none: its authors withdrew the set because the "
             "people in it had not agreed (see DATA.md). Use another set, or give the option if your own rules allow it"

@@ -16,6 +16,7 @@ from reid_lib.devices import pick_device, precision
 from reid_lib.digest import NOT_DECISIVE, code_digest, keyed, weights_digest
 from reid_lib.networks.inputs import normalise
 from reid_lib.training.run import Run, Stateful
+from reid_lib.values import check_parameters
 
 
 class InputSettings(Protocol):
@@ -24,6 +25,22 @@ class InputSettings(Protocol):
     kernel: str
     input_size: tuple[int, int] | None
     pad: int
+
+
+def check_config(config: Any) -> None:
+    """Refuse settings that would train something else than they say.
+
+    Raises:
+        ValueError: a boolean is given as something else (a text is always true), a number is not finite, or a batch
+            is one image of one identity.
+    """
+    check_parameters(type(config), vars(config))
+    p, k = (getattr(config, name, None) for name in ("p", "k"))
+    if p == k == 1:
+        raise ValueError(
+            "a batch of p=1 identity with k=1 image cannot be trained on, batch normalisation has no variance of one "
+            "image and a triplet needs three: choose a larger p or k"
+        )
 
 
 class UnlabelledSet:  # decision HOUSE-3
@@ -96,7 +113,11 @@ class UnlabelledSet:  # decision HOUSE-3
             seed: seed of all draws.
             folder: parent of the run's own folder; None keeps nothing.
             progress: whether to show progress bars.
+
+        Raises:
+            ValueError: as `check_config`.
         """
+        check_config(config)
         if folder is not None:
             starts = {
                 key: weights_digest(part.state_dict()) for key, part in parts.items() if isinstance(part, nn.Module)

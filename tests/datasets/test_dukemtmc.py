@@ -1,8 +1,10 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from reid_lib.datasets import load
+from reid_lib.datasets.dukemtmc import dukemtmc
 from reid_lib.datasets.records import DatasetError
 
 
@@ -25,6 +27,24 @@ def test_the_withdrawn_set_needs_an_opt_in(small_duke: Path) -> None:
         load("dukemtmc", small_duke)
     with pytest.raises(DatasetError, match=r"expected root, .*withdrawn by its authors in 2019"):
         load("dukemtmc", accept_withdrawn=True)
+
+
+@pytest.mark.parametrize("refused", ["false", "no", "off", "0", "False", " NO ", 0, False])
+def test_a_no_in_any_form_does_not_open_the_withdrawn_set(small_duke: Path, refused: object) -> None:
+    for open_set in (partial(load, "dukemtmc"), dukemtmc):
+        with pytest.raises(DatasetError, match="its authors withdrew the set"):
+            open_set(small_duke, accept_withdrawn=refused, check=False)
+
+
+@pytest.mark.parametrize("unclear", ["", "nope", "maybe", 2, None, 1.0])
+def test_an_opt_in_that_is_no_boolean_is_refused(small_duke: Path, unclear: object) -> None:
+    for open_set in (partial(load, "dukemtmc"), dukemtmc):
+        with pytest.raises(DatasetError, match="dukemtmc: accept_withdrawn must be true or false"):
+            open_set(small_duke, accept_withdrawn=unclear, check=False)
+
+
+def test_a_yes_opens_it(small_duke: Path) -> None:
+    assert len(load("dukemtmc", small_duke, accept_withdrawn="yes", check="off")) == 5
 
 
 def test_a_small_copy(small_duke: Path) -> None:

@@ -1,6 +1,8 @@
+import inspect
+
 import pytest
 
-from reid_lib.datasets import load
+from reid_lib.datasets import LOADERS, load
 from reid_lib.datasets.names import NAMES
 from reid_lib.datasets.records import DatasetError
 
@@ -22,6 +24,22 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest() -> None:
 def test_an_unknown_option_lists_the_known_ones_and_the_nearest() -> None:
     with pytest.raises(DatasetError, match=r"viper has no option 'partitions' \(did you mean 'partition'\?\); it has"):
         load("viper", partitions="x.mat")
+
+
+def test_every_boolean_option_of_every_loader_is_a_boolean() -> None:
+    found = 0
+    for name, loader in LOADERS.items():
+        for option, parameter in inspect.signature(loader).parameters.items():
+            if isinstance(parameter.default, bool):
+                found += 1
+                with pytest.raises(DatasetError, match=f"{name}: {option} must be true or false .* found 'perhaps'"):
+                    load(name, **{option: "perhaps"})
+    assert found >= 7
+
+
+def test_a_text_for_a_number_is_refused() -> None:
+    with pytest.raises(DatasetError, match="synth: identities must be an integer such as 400, found 'many'"):
+        load("synth", identities="many")
 
 
 @pytest.mark.parametrize("name", ["viper", "caviar", "cuhk03", "market1501", "msmt17"])

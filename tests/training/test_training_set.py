@@ -14,6 +14,9 @@ from reid_lib.datasets.resolution import degrade
 from reid_lib.networks.inputs import normalise
 from reid_lib.seeds import torch_generator
 from reid_lib.training import training_set
+from reid_lib.training.baseline import BaselineConfig
+from reid_lib.training.intact import INTACTConfig
+from reid_lib.training.lrar import LRARConfig
 from reid_lib.training.training_set import TrainingSet, UnlabelledSet
 
 CPU = torch.device("cpu")
@@ -114,3 +117,23 @@ def test_a_network_does_not_depend_on_how_synth_draws_or_on_reports(
     assert module == NAME
     assert {"reid_lib.datasets.synth", "reid_lib.reporting"} <= set(skip)
     assert not {"reid_lib.evaluation", "reid_lib.losses", "reid_lib.networks", "reid_lib.training"} & set(skip)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            lambda: LRARConfig.for_profile("smoke", varying_length="no"),
+            "varying_length must be True or False, found 'no'",
+        ),
+        (lambda: INTACTConfig.for_profile("smoke", bridge=0), "bridge must be True or False, found 0"),
+        (
+            lambda: BaselineConfig.for_profile("smoke", learning_rate=float("inf")),
+            "learning_rate must be a finite number",
+        ),
+        (lambda: BaselineConfig.for_profile("smoke", p=1, k=1), "a batch of p=1 identity with k=1 image"),
+    ],
+)
+def test_settings_that_train_something_else_are_refused(data: TrainingSet, config: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.open_run(NAME, config(), {}, 0, None)
