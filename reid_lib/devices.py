@@ -52,6 +52,11 @@ def _computes_bfloat16(device: torch.device) -> bool:
     return device.type != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
+def images_at_once(device: torch.device) -> int:  # decision EVAL-18
+    """Return how many images pass a network at a time where nothing is learned: on a CPU, what its cache holds."""
+    return 32 if device.type == "cpu" else 128
+
+
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only

@@ -1,6 +1,5 @@
 """Values as they come from a command line, a file or a user: what they must be, and the sentence that says so."""
 
-import math
 import numbers
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -59,7 +58,7 @@ def check_parameters(function: Callable, values: Mapping[str, object]) -> None:
         values: what was given, by name.
 
     Raises:
-        ValueError: a boolean is given as something else (a text is always true), or a number is no finite number.
+        ValueError: a boolean is given as something else (a text is always true), or a number is no number.
     """
     for name, parameter in signature(function).parameters.items():
         default, value = parameter.default, values.get(name, parameter.default)
@@ -68,8 +67,8 @@ def check_parameters(function: Callable, values: Mapping[str, object]) -> None:
         if isinstance(default, bool) or not isinstance(default, int | float) or value is None:
             continue
         kind = numbers.Integral if isinstance(default, int) else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
-            what = "an integer" if isinstance(default, int) else "a finite number"
+        if isinstance(value, bool) or not isinstance(value, kind):
+            what = "an integer" if isinstance(default, int) else "a number"
             raise ValueError(f"{name} must be {what} such as {default}, found {value!r}")
 
 
@@ -120,9 +119,19 @@ def numbered(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndar
     return found[: len(first)], found[len(first) :]
 
 
+def identities_of_both(
+    first: Any, second: Any, names: tuple[str, str], junk: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the identities (or cameras) of two sets of images as int64, numbered alike; errors as `identities`."""
+    pair = zip((first, second), names, strict=True)
+    return numbered(*(identities(values, name, junk) for values, name in pair))
+
+
 def _numbers_or_text(given: Any, name: str) -> np.ndarray:
     array = np.asarray(given)
-    if array.dtype.kind in "OUST" and array.size:
+    if array.dtype.kind == "S":
+        array = given = np.char.decode(array, "utf-8")
+    if array.dtype.kind in "OUT" and array.size:
         array = _of_objects(np.asarray(given, dtype=object), name)
     if array.dtype.kind == "f":
         wrong = np.flatnonzero(~(np.isfinite(array) & (array == np.floor(array))))

@@ -1,5 +1,6 @@
 """The command line, called as a shell would, without starting kernels."""
 
+import importlib
 import json
 import os
 import re
@@ -117,7 +118,14 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
             ["features", "synth", "--weights", "w", "-o", "x.npz", "--network", "vgg"],
             "osnet_x0_25, osnet_x1_0",
         ),
-        (["features", "synth", "--weights", "w", "-o", "x.npz", "--batch-size", "0"], "at least 1, found 0"),
+        (
+            ["features", "synth", "--weights", "w", "-o", "x.npz", "--batch-size", "-1"],
+            "at least 1, or 0 for the usual",
+        ),
+        (["data", "trials", "synth", "-o", "t.csv", "--rates", "1000"], "the shorter side, 64 pixels"),
+        (["data", "check", "synth", "--options", "size=128"], "size must be (height, width) in pixels"),
+        (["score", "one.npz", "one.npz"], "it is one array, a .npy file under another name): write it again"),
+        (["score", "empty.npz", "one.npz"], "empty.npz cannot be read as a feature file"),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--rates", "0", "2"], "found 0..2"),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--rates", "2", "65"], "64 pixels, found 2..65"),
         (["features", "synth", "--weights", "w", "-o", "x.npz", "--rates"], "at least one down-sampling rate"),
@@ -163,6 +171,9 @@ def test_bad_input_is_one_sentence(
     folders: Path,
 ) -> None:
     monkeypatch.chdir(folders)
+    with open("one.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    Path("empty.npz").touch()
     assert cli.main(arguments) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -200,6 +211,58 @@ def test_list_shows_artefacts(capsys: pytest.CaptureFixture) -> None:
     assert lines[0].split()[:3] == ["artefact", "status", "notebook"]
     assert any(line.startswith("LRAR Table II ") and "13_lrar" in line for line in lines)
     assert not any("CAD-Net Table" in line for line in lines)
+
+
+def test_outside_a_checkout_list_says_that_results_are_not_here(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "project_root", lambda: None)
+    assert cli.main(["list", "--paper", "lrar"]) == 0
+    *rows, _, said = capsys.readouterr().out.splitlines()
+    assert {re.split(r"  +", row)[1] for row in rows[2:]} == {"-"}
+    assert said == "status unknown: notebooks and results are in a checkout of the project, and this is none"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_that_is_not_utf_8_ends_no_command(encoding: str) -> None:
+    program = "import sys; from reid_lib.cli import main; print('before'); main(['list']); print('\u03bb \u2192')"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.decode(encoding).splitlines()[-1] == "? ?"
+
+
+WRITERS = {
+    "data trials": "data trials synth -o {}/t.csv",
+    "features": "features synth --weights w.pth -o {}/f.npz",
+    "vpfa fit": "vpfa fit --lr f.npz --hr f.npz -o {}/m.safetensors",
+    "vpfa apply": "vpfa apply m.safetensors f.npz -o {}/p.npz",
+    "score": "score f.npz f.npz -o {}/s.csv",
+    "export": "export lrar -o {}/m.onnx",
+    "data build": "data build synth -o {}/built",
+    "search": "search q.png --gallery g --model w.pth -o {}/found",
+    "compare": "compare lrar cadnet -o {}/compared",
+    "site": "site --out {}/site",
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_target_that_cannot_be_written_is_told_before_the_work(
+    command: str, folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(folders)
+    for name in ("f.npz", "m.safetensors", "w.pth", "q.png", "g/a.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    locked = "/proc/self/fdinfo"  # nobody, not even root, can write there
+    for work in ("reid_lib.datasets.image_store.open_store", "reid_lib.training.roster.train_all"):
+        module, _, name = work.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(module), name, lambda *_, **__: pytest.fail("the work began"))
+    assert cli.main(WRITERS[command].format(locked).split()) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"[Cc]annot (write|be written)|cannot be written|Permission|No such file", said), said
+    assert len(said.strip().splitlines()) == 1
 
 
 def test_data_check_prints_a_summary(small_synth: datasets.ReIDDataset, capsys: pytest.CaptureFixture) -> None:
@@ -262,6 +325,32 @@ def test_features_embeds_a_set(
     assert found["rate"].tolist() == [1] * 24
     assert np.isfinite(found["features"]).all()
     assert not list(folders.glob("*.part"))
+
+
+def test_interrupted_features_go_on_where_they_stopped(
+    small_synth: datasets.ReIDDataset, network: torch.nn.Module, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reid_lib.evaluation import features
+
+    monkeypatch.setattr(features, "KEEP_EVERY", 2)
+    embedded, real = [], features.FeatureBank._embed
+
+    def until_stopped(self: object, rows: np.ndarray, rate: int) -> torch.Tensor:
+        if len(embedded) == 5:
+            embedded.append(-1)
+            raise KeyboardInterrupt
+        embedded.append(len(rows))
+        return real(self, rows, rate)
+
+    monkeypatch.setattr(features.FeatureBank, "_embed", until_stopped)
+    line = f"features synth --weights {folders / 'w.pth'} -o {folders / 'f.npz'} --batch-size 3".split()
+    assert cli.main(line) == 130
+    assert not (folders / "f.npz").exists()
+    assert cli.main(line) == 0
+    assert embedded == [3] * 5 + [-1] + [3] * 4  # four of the five batches were kept
+    whole = features.FeatureBank(features.FeatureMatcher(network, network.input_size, torch.device("cpu")), small_synth)
+    with np.load(folders / "f.npz") as file:
+        assert np.allclose(file["features"], whole(small_synth.table.index), rtol=1e-4, atol=1e-5)
 
 
 def test_features_of_a_part_at_rates(

@@ -94,6 +94,18 @@ def test_every_document_is_reachable_from_the_readme() -> None:
     assert set(PAGES) <= seen
 
 
+def test_every_scenario_has_its_test_and_its_thread() -> None:
+    lines = [line for line in read(DOCS / "robustness.md").splitlines() if line.startswith("| ")]
+    rows = [re.split(r"\s*\|\s*", line.strip("| ")) for line in lines]
+    rows = [row for row in rows if row[0] not in ("Scenario",)]
+    assert len(rows) >= 40
+    for scenario, threads, here, test in rows:
+        assert scenario and here
+        assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", thread) for thread in threads.split(", ") if thread), threads
+        file, _, function = test.strip("`").partition("::")
+        assert re.search(rf"^def {function}\(", read(ROOT / file), re.MULTILINE), f"{scenario}: there is no test {test}"
+
+
 def test_the_readme_is_one_page() -> None:
     text = read(ROOT / "README.md")
     typed = re.sub(r"<!-- [\w ]+: begin -->.*?<!-- [\w ]+: end -->", "", text, flags=re.DOTALL)

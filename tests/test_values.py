@@ -40,9 +40,7 @@ def test_the_default_says_the_kind() -> None:
     [
         ({"flag": "no"}, "flag must be True or False, found 'no'"),
         ({"flag": 0}, "flag must be True or False, found 0"),
-        ({"rate": float("inf")}, r"rate must be a finite number such as 0\.5, found inf"),
-        ({"rate": float("nan")}, "found nan"),
-        ({"rate": "1"}, "found '1'"),
+        ({"rate": "1"}, r"rate must be a number such as 0\.5, found '1'"),
         ({"rate": True}, "found True"),
         ({"n": 2.5}, "n must be an integer such as 3, found 2.5"),
         ({"n": True}, "found True"),

@@ -110,6 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ``--debug`` anywhere, or REID_LIB_DEBUG=1, shows the traceback instead.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows "?", and ends no run
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     try:

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from reid_lib.files import whole
 
-FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition")
+FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition", "regdb")
 
 Layout = Annotated[str, arg(help="Which of the folder variants that DATA.md names; empty: the official one.")]
 Assigned = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")]
@@ -171,14 +172,25 @@ def data_options(layout: str, options: Sequence[str]) -> dict[str, object]:
 
 
 def check_output(path: Path) -> None:
-    if not path.resolve().parent.is_dir():
+    """Raise ValueError, before any work, where a file cannot be written."""
+    folder = path.resolve().parent
+    if not folder.is_dir():
         raise ValueError(f"the folder of {path} does not exist: make it first")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cannot write into {folder} ({error.strerror}): name another folder, or free some space"
+        ) from None
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
     """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string.
 
-    A file given to one of FILE_PARAMETERS gets its full path: notebooks run in the project's root.
+    A file or folder given to one of FILE_PARAMETERS gets its full path: notebooks run in the project's root.
     """
     found = {}
     for text in texts:
@@ -189,5 +201,5 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             file = Path(value).expanduser() if name in FILE_PARAMETERS else None
-            found[name] = str(file.resolve()) if file and file.is_file() else value
+            found[name] = str(file.resolve()) if file and file.exists() else value
     return found

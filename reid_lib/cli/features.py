@@ -1,6 +1,7 @@
 """`reid-lib features` and `reid-lib vpfa`: features of any re-ID model, as files."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -33,13 +34,13 @@ class Features:
     """Down-sampling rates; every image is embedded once at each, in ascending order; 1 is HR."""
     kernel: str = "bicubic"
     """Down-sampling kernel: bicubic, bilinear, area or lanczos."""
-    batch_size: int = 128
-    """Images embedded at a time."""
+    batch_size: int = 0
+    """Images embedded at a time; 0: 32 on a CPU, 128 on a GPU."""
 
     def run(self) -> int:
         _check_feature_file(self.output)
-        if self.batch_size < 1:
-            raise ValueError(f"the batch size must be at least 1, found {self.batch_size}")
+        if self.batch_size < 0:
+            raise ValueError(f"the batch size must be at least 1, or 0 for the usual one, found {self.batch_size}")
         if self.weights == "none":
             raise ValueError("features need trained weights, 'none' is a random network: name a weight file")
         check_output(self.output)
@@ -201,17 +202,22 @@ def _network(name: str, weights: str):
 
 
 def _embed(network, dataset, rows, kernel: str, batch_size: int):
-    """Return float32 features (N, dim) of ``rows``, whose index is the image's number and ``rate`` its rate."""
+    """Return float32 features (N, dim) of ``rows``, whose index is the image's number and ``rate`` its rate.
+
+    They are kept in the cache folder as they are made: what is interrupted goes on there.
+    """
     import torch
 
     from reid_lib.devices import pick_device
-    from reid_lib.evaluation.features import FeatureBank
+    from reid_lib.evaluation.features import frozen_features
     from reid_lib.evaluation.matchers import FeatureMatcher
 
     device = pick_device()
     network = network.to(device, memory_format=torch.channels_last).eval()
     model = FeatureMatcher(network, network.input_size, device)
-    return FeatureBank(model, dataset, kernel=kernel, batch_size=batch_size)(rows.index, rows["rate"]).numpy()
+    bank = frozen_features(model, dataset, kernel)
+    bank.batch_size = batch_size or bank.batch_size
+    return bank(rows.index, rows["rate"]).numpy()
 
 
 def _once_per_rate(hr: dict, lr: dict) -> dict:
@@ -255,11 +261,14 @@ def read_arrays(path: Path) -> dict:
         raise ValueError(f"no such file: {path}")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            loaded = np.load(path, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise ValueError("it is one array, a .npy file under another name")
+            with loaded as file:
                 arrays = dict(file)
         else:
             arrays = load_file(path)
-    except (zipfile.BadZipFile, ValueError, SafetensorError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"{path} cannot be read as a feature file ({error}): write it again") from error
     if "features" not in arrays:
         raise ValueError(f"{path} has no array 'features', only {', '.join(arrays) or 'nothing'}: name it so")

@@ -75,13 +75,16 @@ class List:
     """Only this paper: cadnet, intact, lrar, drfm, vpfa or baselines."""
 
     def run(self) -> int:
-        from reid_lib.reporting import artefacts, papers
+        from reid_lib.reporting import artefacts, papers, results
 
         if self.paper and self.paper not in papers.PAPERS:
             raise ValueError(f"paper must be one of {', '.join(papers.PAPERS)}, found {self.paper!r}")
         chosen = [a for a in papers.ARTEFACTS if self.paper in ("", a.paper)]
-        rows = [(a.title, artefacts.status(a), a.notebook or "-", a.caption) for a in chosen]
+        here = results.project_root() is not None
+        rows = [(a.title, artefacts.status(a) if here else "-", a.notebook or "-", a.caption) for a in chosen]
         _print_table(("artefact", "status", "notebook", "what it shows"), rows)
+        if not here:
+            print("\nstatus unknown: notebooks and results are in a checkout of the project, and this is none")
         return 0
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, synth, table, viper
-from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.datasets import caviar, cuhk03, dukemtmc, market1501, msmt17, names, regdb, synth, table, viper
+from reid_lib.datasets.records import DatasetError, ReIDDataset, checked_size
 from reid_lib.values import like
 
 LOADERS: dict[str, Callable[..., ReIDDataset]] = {
@@ -21,6 +21,7 @@ LOADERS: dict[str, Callable[..., ReIDDataset]] = {
     "market1501": market1501.market1501,
     "dukemtmc": dukemtmc.dukemtmc,
     "msmt17": msmt17.msmt17,
+    "regdb": regdb.regdb,
     "synth": synth.synth,
     "synth-caviar": synth.synth_caviar,
     "synth-thermal": synth.synth_thermal,
@@ -51,5 +52,7 @@ def load(name: str, root: str | Path | None = None, **options: object) -> ReIDDa
                 f"{name} has no option {option!r}{names.nearest(option, known)}; it has {', '.join(known)}"
             )
     given = {o: like(value, parameters[o].default, f"{name}: {o}", DatasetError) for o, value in options.items()}
+    if given.get("size") is not None:
+        given["size"] = checked_size(name, given["size"])
     dataset = loader(root=root, **given)
     return dataset if dataset.name == name else replace(dataset, name=name)

@@ -49,17 +49,19 @@ class Trial:
         """Read a trial that `to_csv`, or another code base, wrote.
 
         Raises:
-            DatasetError: a column is missing, the trial is of another data set, or it names an image, identity or
-                camera that ``dataset`` does not have.
+            DatasetError: the file is no CSV in UTF-8, or empty, a column is missing, a number is none, the trial is of
+                another data set, or it names an image, identity or camera that ``dataset`` does not have.
         """
-        rows = pd.read_csv(path)
+        rows = _read_csv(path)
         missing = [c for c in ("dataset", "split", "trial", "role", "path", "pid", "camid", "rate") if c not in rows]
         if missing:
             raise DatasetError(f"{path}: a trial needs the column {missing[0]}; write trials with Trial.to_csv")
+        if rows.empty:
+            raise DatasetError(f"{path} has no image, only the names of columns; write the trial again")
+        rows = _with_integers(path, rows)
         if set(rows["dataset"]) != {dataset.name}:
-            raise DatasetError(
-                f"{path}: expected a trial of {dataset.name}, found one of {', '.join(set(rows['dataset']))}"
-            )
+            found = ", ".join(map(str, rows["dataset"].unique()))
+            raise DatasetError(f"{path}: expected a trial of {dataset.name}, found one of {found}")
         numbers = pd.Series(dataset.table.index, index=dataset.table["path"])
         absent = rows["path"][~rows["path"].isin(numbers.index)]
         if len(absent):
@@ -77,6 +79,32 @@ class Trial:
         return cls(dataset, query, gallery, int(rows["split"].iloc[0]), int(rows["trial"].iloc[0]))
 
 
+def _read_csv(path: str | Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path} is not UTF-8; save the trial again as CSV in UTF-8") from None
+    except pd.errors.EmptyDataError:
+        raise DatasetError(f"{path} is empty; write the trial again, with Trial.to_csv") from None
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path} cannot be read as CSV ({reason}); write the trial again") from None
+
+
+def _with_integers(path: str | Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with integers where a trial has some; elsewhere 2 may have been written as 2.0."""
+    for column in ("split", "trial", "pid", "camid", "rate"):
+        numbers = pd.to_numeric(rows[column], errors="coerce")
+        wrong = rows[~(numbers % 1 == 0)]
+        if len(wrong):
+            raise DatasetError(
+                f"{path}: column {column} must hold integers, found {wrong[column].iloc[0]} in {len(wrong)} rows, "
+                f"first for {wrong['path'].iloc[0]}"
+            )
+        rows = rows.assign(**{column: numbers.astype(int)})
+    return rows
+
+
 def _check_roles(path: str | Path, rows: pd.DataFrame) -> None:
     """Refuse a trial's rows that are several trials, have other roles, or rates that are no rates."""
     if len(rows[["split", "trial"]].drop_duplicates()) != 1 or not rows["path"].is_unique:
@@ -84,8 +112,7 @@ def _check_roles(path: str | Path, rows: pd.DataFrame) -> None:
     if set(rows["role"]) != {"query", "gallery"}:
         found = ", ".join(sorted(map(str, set(rows["role"]))))
         raise DatasetError(f"{path}: expected rows with role query and rows with role gallery, found {found}")
-    rates = pd.to_numeric(rows["rate"], errors="coerce")
-    if not ((rates >= 1) & (rates % 1 == 0)).all():
+    if rows["rate"].min() < 1:
         raise DatasetError(f"{path}: every rate must be an integer r >= 1 (the image becomes H/r x W/r)")
 
 
@@ -113,12 +140,16 @@ def trials(
         simulate: whether queries are down-sampled. None: unless the set has genuine LR images, which then keep rate 1.
 
     Raises:
-        ValueError: no rate, a rate below 1, ``n`` below 1, or rates for genuine LR images, which keep rate 1.
+        ValueError: no rate, a rate below 1 or above the shorter side in pixels, ``n`` below 1, or rates for genuine LR
+            images, which keep rate 1.
         DatasetError: a test identity is not seen by the LR camera and another one.
     """
     rates = [int(rate) for rate in rates]
-    if not rates or min(rates) < 1:
-        raise ValueError(f"rates must be integers >= 1, at least one, found {rates}")
+    if not rates or min(rates) < 1 or max(rates) > min(dataset.size):
+        raise ValueError(
+            f"rates must be integers >= 1 and at most the shorter side, {min(dataset.size)} pixels, one or more, found "
+            f"{rates}"
+        )
     if n < 1:
         raise ValueError(f"the number of trials n must be at least 1, found {n}")
     if simulate is None:

@@ -11,6 +11,7 @@ NAMES = (
     "market1501",
     "dukemtmc",
     "msmt17",
+    "regdb",
     "synth",
     "synth-caviar",
     "synth-thermal",
@@ -24,6 +25,7 @@ _PUBLISHED = {
     "cuhk03": "MLR-CUHK03",
     "market1501": "MLR-Market-1501",
     "dukemtmc": "MLR-DukeMTMC-reID",
+    "regdb": "RegDB",
 }
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from reid_lib.datasets.pixels import PixelsError, height_and_width, opened, upright_rgb
 from reid_lib.seeds import numpy_generator
 from reid_lib.status import bar
+from reid_lib.values import JUNK
 
 COLUMNS = ("path", "pid", "camid")
 _FILES = {
@@ -28,10 +30,18 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Split:
-    """The identities of one train/test split; no identity is in both."""
+    """The identities of one train/test split, integers in any sequence or array; no identity is in both."""
 
     train_pids: tuple[int, ...]
     test_pids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("train_pids", "test_pids"):
+            given = getattr(self, name)
+            found = np.asarray(given if isinstance(given, np.ndarray) else list(given))
+            if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+                raise DatasetError(f"a split's {name} must be integers, as many as there are, found {given!r}")
+            object.__setattr__(self, name, tuple(found.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +75,7 @@ class ReIDDataset:  # decision PROTOCOL-1
     note: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise DatasetError(f"{self.name}: size must be (height, width) in pixels, found {self.size}")
+        object.__setattr__(self, "size", checked_size(self.name, self.size))
         _check_table(self.name, self.table)
         if not self.splits:
             raise DatasetError(f"{self.name}: expected at least one train/test split, found none")
@@ -143,6 +152,8 @@ def _file_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise DatasetError(f"image missing: {path}; restore it from the data set's own archive") from None
+    except PixelsError as error:
+        raise DatasetError(f"image cannot be used: {path}: {error}") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise DatasetError(
             f"image cannot be read: {path} ({error}); restore it from the data set's own archive"
@@ -150,24 +161,24 @@ def _file_errors(path: Path) -> Iterator[None]:
 
 
 def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Decode an image file to uint8 (H, W, 3) RGB, resized to ``size`` = (H, W) with bilinear interpolation.
+    """Decode an image file to uint8 (H, W, 3) RGB (`pixels.upright_rgb`), resized to ``size`` = (H, W) bilinearly.
 
     Raises:
-        DatasetError: the file is missing or cannot be decoded; the message names it.
+        DatasetError: the file is missing, cannot be decoded, or holds no 8-bit colours; the message names it.
     """
-    with _file_errors(path), Image.open(path) as image:
-        rgb = image.convert("RGB")
+    with _file_errors(path), opened(path) as image:
+        rgb = upright_rgb(image)
     return fit(rgb, size)
 
 
 def native_size(path: Path) -> tuple[int, int]:
-    """Return (H, W) in pixels of an image file, from its header.
+    """Return (H, W) in pixels of an image file as it stands upright, from its header.
 
     Raises:
         DatasetError: the file is missing or is no image; the message names it.
     """
-    with _file_errors(path), Image.open(path) as image:
-        return image.height, image.width
+    with _file_errors(path), opened(path) as image:
+        return height_and_width(image)
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
@@ -190,7 +201,7 @@ def check_images(dataset: ReIDDataset, progress: bool = True) -> pd.DataFrame:
         try:
             dataset.read(path)
         except DatasetError as error:
-            bad.append(str(error).split(";")[0])
+            bad.append(str(error).removesuffix("; restore it from the data set's own archive"))
     if bad:
         more = f"; and {len(bad) - 5:,} more" if len(bad) > 5 else ""
         raise DatasetError(
@@ -284,6 +295,14 @@ def check_counts(name: str, table: pd.DataFrame, images: int, identities: int, c
         )
 
 
+def checked_size(name: str, size: object) -> tuple[int, int]:
+    """Return (H, W) as a tuple of int; DatasetError, naming the data set, unless they are two integers >= 1."""
+    whole = isinstance(size, Sequence | np.ndarray) and all(isinstance(side, int | np.integer) for side in size)
+    if not whole or len(size) != 2 or min(size) < 1:
+        raise DatasetError(f"{name}: size must be (height, width) in pixels, such as (128, 64), found {size!r}")
+    return int(size[0]), int(size[1])
+
+
 def _split_column(table: pd.DataFrame, split: Split) -> pd.Series:
     column = pd.Series("unused", index=table.index)
     column[table["pid"].isin(split.train_pids)] = "train"
@@ -300,6 +319,12 @@ def _check_table(name: str, table: pd.DataFrame) -> None:
     for column in ("pid", "camid"):
         if not pd.api.types.is_integer_dtype(table[column]):
             raise DatasetError(f"{name}: column {column} must hold integers, found {table[column].dtype}")
+    junk = table[table["pid"] == JUNK]
+    if len(junk):
+        raise DatasetError(
+            f"{name}: {len(junk):,} images have the identity -1, by Market-1501's convention no person, the first is "
+            f"{junk['path'].iloc[0]}; leave them out of the table"
+        )
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
         raise DatasetError(f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}")

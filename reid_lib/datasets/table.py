@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from reid_lib.datasets import resolution
 from reid_lib.datasets.records import (
@@ -20,6 +19,7 @@ from reid_lib.datasets.records import (
     Split,
     check_root,
     match_names,
+    native_size,
     random_splits,
     read_image,
 )
@@ -127,9 +127,8 @@ class StoredReader:
 
 def _size(file: Path) -> tuple[int, int] | None:
     try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError):
+        return native_size(file)
+    except DatasetError:
         return None  # read_image says what is wrong with it
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from reid_lib.evaluation.neighbours import nearest
 from reid_lib.evaluation.ranking import Matcher, euclidean
+from reid_lib.values import identities
 
 _CHUNK = 2048  # images compared with as many others in one step
 _PAIRS = 64  # pairs of features that a CPU's cache holds
@@ -174,7 +175,7 @@ def pseudo_label_scores(labels: np.ndarray, pids: np.ndarray) -> dict[str, float
 
     Args:
         labels: int (n,) pseudo-labels; all negative ones mean "none".
-        pids: int (n,) identities.
+        pids: (n,) identities, integers or text.
 
     Returns:
         ``precision``: percent of the pairs with one pseudo-label that are of one identity; NaN if there is no such
@@ -184,9 +185,9 @@ def pseudo_label_scores(labels: np.ndarray, pids: np.ndarray) -> dict[str, float
         ``purity``: percent of images with a pseudo-label whose identity is the most frequent one of it; NaN if none is.
 
     Raises:
-        ValueError: lengths that differ, or no image.
+        ValueError: lengths that differ, no image, or what is no identity (`values.identities`).
     """
-    labels, pids = np.asarray(labels), np.asarray(pids)
+    labels, pids = np.asarray(labels), np.unique(identities(pids), return_inverse=True)[1].reshape(np.shape(pids))
     if labels.shape != pids.shape or labels.ndim != 1 or not labels.size:
         raise ValueError(
             f"expected one pseudo-label and one identity for each image, at least one, found {labels.shape} and "

@@ -11,7 +11,6 @@ import torch
 
 from reid_lib.evaluation.paired import (
     Array,
-    as_numpy,
     checked_matrix,
     checked_pair,
     numbered_identities,
@@ -126,8 +125,7 @@ def cosine_of_halves(
             `halves` and `direction_cosine`.
     """
     lr_features, hr_features = checked_pair(lr_features, hr_features, same_width=True)
-    numbered_identities(pids, len(lr_features))
-    pids = as_numpy(pids)
+    _, pids = numbered_identities(pids, len(lr_features))
     directions = [
         resolution_direction(lr_features[rows], hr_features[rows], pids[rows]) for rows in halves(pids, by, seed)
     ]

@@ -22,6 +22,7 @@ from reid_lib.datasets.image_store import cache_folder, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
+from reid_lib.devices import images_at_once
 from reid_lib.digest import NOT_DECISIVE, code_digest, keyed, weights_digest
 from reid_lib.evaluation.matchers import FeatureMatcher, Map
 from reid_lib.evaluation.ranking import (
@@ -35,6 +36,8 @@ from reid_lib.evaluation.ranking import (
 )
 from reid_lib.files import whole
 from reid_lib.status import bar
+
+KEEP_EVERY = 32  # batches: what an interruption loses at most
 
 
 class FrozenModel(Protocol):
@@ -62,7 +65,7 @@ class FeatureBank:  # decision EVAL-8
         kernel: down-sampling kernel (`resolution.degrade`).
         folder: where features are kept, one file per rate, and found again; it must be this model's, data set's and
             kernel's own (`frozen_features` names one). None keeps them in memory alone.
-        batch_size: images embedded at a time.
+        batch_size: images embedded at a time; None: `devices.images_at_once`.
         progress: whether to show progress bars.
     """
 
@@ -73,12 +76,12 @@ class FeatureBank:  # decision EVAL-8
         *,
         kernel: str = "bicubic",
         folder: str | Path | None = None,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         progress: bool = True,
     ) -> None:
         self.model, self.dataset, self.kernel = model, dataset, kernel
         self.folder = None if folder is None else Path(folder)
-        self.batch_size, self.progress = batch_size, progress
+        self.batch_size, self.progress = batch_size or images_at_once(model.device), progress
         self._kept: dict[int, dict[str, torch.Tensor]] = {}
 
     @property
@@ -109,24 +112,26 @@ class FeatureBank:  # decision EVAL-8
     def _at_rate(self, rows: np.ndarray, rate: int) -> torch.Tensor:
         kept = self._kept.get(rate) or self._read(rate)
         missing = np.unique(rows if kept is None else rows[~kept["done"][rows].numpy()])
-        if len(missing):
-            found = self._embed(missing, rate)
+        starts = range(0, len(missing), self.batch_size)
+        for number, start in enumerate(
+            bar(starts, what=f"features, r = {rate}", unit="batches", hidden=not self.progress or not len(missing)), 1
+        ):
+            batch = missing[start : start + self.batch_size]
+            found = self._embed(batch, rate)
             if kept is None:
                 done = torch.zeros(len(self.dataset), dtype=torch.bool)
                 kept = {"features": found.new_zeros(len(self.dataset), found.shape[1]), "done": done}
-            kept["features"][missing], kept["done"][missing] = found, True
-            self._write(kept, rate)
+            kept["features"][batch], kept["done"][batch] = found, True
+            if number % KEEP_EVERY == 0 or number == len(starts):
+                self._write(kept, rate)
         self._kept[rate] = kept
         return kept["features"][rows]
 
     @torch.inference_mode()
     def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
-        store, parts, device = open_store(self.dataset), [], self.model.device
-        batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
-        for batch in bar(batches, what=f"features, r = {rate}", unit="batches", hidden=not self.progress):
-            images = degrade(store.batch(batch).to(device), torch.full((len(batch),), rate), self.kernel)
-            parts.append(self.model.features(images).float().cpu())
-        features = torch.cat(parts)
+        images = open_store(self.dataset).batch(rows).to(self.model.device)
+        images = degrade(images, torch.full((len(rows),), rate), self.kernel)
+        features = self.model.features(images).float().cpu()
         if not features.isfinite().all():
             bad = rows[(~features.isfinite().all(1)).numpy()]
             raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from reid_lib.seeds import numpy_generator, torch_generator
+from reid_lib.values import identities
 
 Array = np.ndarray | torch.Tensor
 
@@ -72,14 +73,13 @@ def _numeric(values: Any, name: str) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def as_numpy(values: Any) -> np.ndarray:
-    """Return identities, given as an array, a tensor or a list, as an array."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-
-
 def numbered_identities(pids: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted identities (P,), and each row's index into them (n,); ValueError unless there are n pids."""
-    pids = as_numpy(pids)
+    """Return the sorted identities (P,), and each row's index into them (n,).
+
+    Raises:
+        ValueError: other than n pids, or such as are no identities (`values.identities`).
+    """
+    pids = identities(pids)
     if pids.shape != (n,):
         raise ValueError(f"pids must be one per row of the features, expected shape ({n},), found {pids.shape}")
     return np.unique(pids, return_inverse=True)

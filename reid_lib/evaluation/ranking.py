@@ -12,8 +12,10 @@ from tqdm.std import tqdm
 from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import Camera, degrade
+from reid_lib.devices import images_at_once
 from reid_lib.intervals import is_percentage, percent_interval, t_interval
 from reid_lib.status import bar
+from reid_lib.values import JUNK, identities_of_both
 
 RANKS = (1, 5, 10, 20)
 GAIN = "_gain"  # ends the name of a difference of two methods
@@ -50,7 +52,7 @@ def euclidean(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
     return torch.addmm(squares, query, gallery.T, alpha=-2).clamp_(min=0)
 
 
-def rank_metrics(  # decision EVAL-1
+def rank_metrics(  # decision EVAL-1, decision EVAL-19
     distances: Array,
     query_pids: Array | Sequence[int],
     gallery_pids: Array | Sequence[int],
@@ -64,13 +66,14 @@ def rank_metrics(  # decision EVAL-1
     positive and a negative counts against the query (the negative comes first), so the numbers do not depend on the
     order of the gallery, and equal features for all images score nothing. AP is the mean, over the positives, of the
     precision at their ranks (step-wise sum). With camera ids, gallery images of the query's person and camera are
-    removed (the standard multi-shot rule). A query without a positive takes no part.
+    removed (the standard multi-shot rule). A query without a positive takes no part, and no image of the identity -1:
+    Market-1501's name for junk.
 
     Args:
         distances: (n_query, n_gallery), smaller means more alike; NumPy or torch, any device.
-        query_pids: (n_query,) identities.
-        gallery_pids: (n_gallery,) identities.
-        query_camids: (n_query,) cameras, or None to remove nothing.
+        query_pids: (n_query,) identities, integers or text.
+        gallery_pids: (n_gallery,) identities, of the same kind.
+        query_camids: (n_query,) cameras, integers or text, or None to remove nothing.
         gallery_camids: (n_gallery,) cameras, given together with ``query_camids``.
         ranks: the k of Rank-k; a k larger than the gallery gives 100.
 
@@ -78,8 +81,8 @@ def rank_metrics(  # decision EVAL-1
         ``{"rank1": ..., "rank5": ..., ..., "map": ...}``.
 
     Raises:
-        ValueError: shapes that do not fit, text instead of numbers, NaN or infinite distances, one of the two camera
-            arrays alone, a rank below 1, or no query with a positive.
+        ValueError: shapes that do not fit, NaN or infinite distances, a missing identity or camera, integers against
+            text, one of the two camera arrays alone, a rank below 1, or no query with a positive.
     """
     _check_ranks(ranks)
     found = rank_queries(distances, query_pids, gallery_pids, query_camids, gallery_camids)
@@ -103,9 +106,15 @@ def rank_queries(
     """
     distances = _tensor(distances)
     distances = distances if distances.is_floating_point() else distances.float()
-    query_pids, gallery_pids = (_tensor(pids).to(distances.device).long() for pids in (query_pids, gallery_pids))
-    _check_ranking(distances, query_pids, gallery_pids, (query_camids, gallery_camids))
-    columns, valid, removed = _same_identity(query_pids, gallery_pids, query_camids, gallery_camids)
+    pids = _numbered(query_pids, gallery_pids, "pids", distances.device)
+    camids = (query_camids, gallery_camids)
+    _check_ranking(distances, *pids, camids)
+    if camids[0] is not None:
+        camids = _numbered(*camids, "camids", distances.device)
+    if (junk := pids[1] == JUNK).any():
+        distances, pids = distances[:, ~junk], (pids[0], pids[1][~junk])
+        camids = camids if camids[0] is None else (camids[0], camids[1][~junk])
+    columns, valid, removed = _same_identity(*pids, *camids)
     own = distances.gather(1, columns)  # (n_query, P): distances to all gallery images of the query's person
     positives, order = own.masked_fill(~valid, torch.inf).sort(1)
     valid, removed, own = (x.gather(1, order) for x in (valid, removed, own))
@@ -128,12 +137,21 @@ def _tensor(values: Array | Sequence[float]) -> torch.Tensor:
         return values
     values = np.ascontiguousarray(values)
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"expected numbers, found {values.dtype}: give identities and cameras as integers")
+        raise ValueError(f"expected numbers, found {values.dtype}")
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
+def _numbered(query: Any, gallery: Any, what: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    found = identities_of_both(query, gallery, (f"query_{what}", f"gallery_{what}"), junk=True)
+    return tuple(torch.tensor(array, device=device) for array in found)
+
+
 def _same_identity(
-    query_pids: torch.Tensor, gallery_pids: torch.Tensor, query_camids: Any, gallery_camids: Any
+    query_pids: torch.Tensor,
+    gallery_pids: torch.Tensor,
+    query_camids: torch.Tensor | None,
+    gallery_camids: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each query, the gallery columns of its identity (n_query, P); which are positives; which are removed."""
     order = gallery_pids.argsort(stable=True)
@@ -144,7 +162,6 @@ def _same_identity(
     columns = order[index.clamp(max=len(order) - 1)]
     if query_camids is None:
         return columns, same, torch.zeros_like(same)
-    query_camids, gallery_camids = (_tensor(camids).to(order.device) for camids in (query_camids, gallery_camids))
     removed = same & (gallery_camids[columns] == query_camids[:, None])
     return columns, same & ~removed, removed
 
@@ -270,7 +287,7 @@ def evaluate(
     ranks: Sequence[int] = RANKS,
     kernel: str = "bicubic",
     camera: Camera | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Embed the images of ``trials``, rank each trial, and average.
@@ -282,7 +299,7 @@ def evaluate(
         trials: trials of one data set (`mlr.trials`, `mlr.split_trials`, `Trial.from_csv`).
         ranks: the k of Rank-k.
         kernel, camera: of the queries' down-sampling (`resolution.degrade`).
-        batch_size: images embedded at a time.
+        batch_size: images embedded at a time; None: `devices.images_at_once`.
         progress: whether to show a progress bar.
 
     Raises:
@@ -297,7 +314,7 @@ def trial_distances(
     trials: Sequence[Trial],
     kernel: str = "bicubic",
     camera: Camera | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Iterator[torch.Tensor]:
     """Embed the images of ``trials`` and yield each trial's distances (n_query, n_gallery); arguments as `evaluate`."""
@@ -374,12 +391,13 @@ def embed_queries(
     rows: Sequence[int],
     rates: Sequence[int],
     kernel: str = "bicubic",
-    batch_size: int = 128,
+    batch_size: int | None = None,
     counter: tqdm | None = None,
     camera: Camera | None = None,
 ) -> torch.Tensor:
     """Embed images of a store as queries, each down-sampled by its rate; the first axis follows ``rows``."""
     rows, rates, parts = np.asarray(rows), _tensor(rates), []
+    batch_size = batch_size or images_at_once(_device(matcher))
     for batch, rate in zip(_batches(rows, batch_size), rates.split(batch_size), strict=True):
         images = degrade(store.batch(batch).to(_device(matcher)), rate, kernel, camera)
         parts.append(matcher.embed_query(images, rate.to(_device(matcher))))
@@ -389,11 +407,11 @@ def embed_queries(
 
 
 def embed_gallery(
-    matcher: Matcher, store: ImageStore, rows: Sequence[int], batch_size: int = 128, counter: tqdm | None = None
+    matcher: Matcher, store: ImageStore, rows: Sequence[int], batch_size: int | None = None, counter: tqdm | None = None
 ) -> torch.Tensor:
     """Embed HR images of a store as gallery; the first axis follows ``rows``."""
     parts = []
-    for batch in _batches(np.asarray(rows), batch_size):
+    for batch in _batches(np.asarray(rows), batch_size or images_at_once(_device(matcher))):
         parts.append(matcher.embed_gallery(store.batch(batch).to(_device(matcher))))
         if counter is not None:
             counter.update(len(batch))

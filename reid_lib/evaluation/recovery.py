@@ -85,7 +85,7 @@ def recovery_quality(
     lpips: LPIPS | None = None,
     *,
     kernel: str = "bicubic",
-    batch: int = 64,
+    batch: int = 32,
 ) -> pd.DataFrame:
     """Down-sample the queries of trials, recover them, and compare them with the HR images that they were.
 

@@ -10,8 +10,7 @@ from torch.nn.functional import normalize
 from reid_lib.evaluation.clustering import rerank
 from reid_lib.evaluation.ranking import RANKS, euclidean, rank_queries
 from reid_lib.seeds import numpy_generator
-
-JUNK = -1  # the identity of what nobody should be matched with, as Market-1501 names it
+from reid_lib.values import identities, is_junk, numbered
 
 
 def score_features(
@@ -49,9 +48,9 @@ def score_features(
         raise ValueError(f"query and gallery features must have one width, found {widths[0]} and {widths[1]}")
     if ("camid" in query) != ("camid" in gallery):
         raise ValueError("one file has an array 'camid', the other has none: give it in both, or in neither")
-    pids = _numbered(query["pid"], gallery["pid"])
+    pids = numbered(query["pid"], gallery["pid"])
     features = [normalize(torch.from_numpy(arrays["features"])) for arrays in (query, gallery)]
-    cameras = _numbered(query["camid"], gallery["camid"]) if "camid" in query else (None, None)
+    cameras = numbered(query["camid"], gallery["camid"]) if "camid" in query else (None, None)
     found = rank_queries((rerank if reranked else euclidean)(*features), *pids, *cameras)
     rank, precision = found["rank"].numpy(), found["ap"].numpy()
     values = pd.DataFrame({**{f"rank{k}": rank <= k for k in ranks}, "map": precision}).astype(float)
@@ -98,17 +97,8 @@ def _checked(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarra
     for part in found.keys() - {"features"}:
         if found[part].shape != features.shape[:1]:
             raise ValueError(f"{name} array {part!r} must have {len(features)} entries, found {found[part].shape}")
-        if found[part].dtype.kind not in "iuUS":
-            raise ValueError(f"{name} array {part!r} must hold integers or text, found {found[part].dtype}")
-    kept = ~np.isin(found["pid"].astype(str), [str(JUNK)])
+        found[part] = identities(found[part], f"{name} array {part!r}", junk=True)
+    kept = ~is_junk(found["pid"])
     if not kept.any():
-        raise ValueError(f"the {name} has no image of an identity other than {JUNK}: nothing to rank")
+        raise ValueError(f"the {name} has no image of an identity other than -1: nothing to rank")
     return {part: array[kept] for part, array in found.items()}
-
-
-def _numbered(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number the different values of two arrays alike: integers, or text."""
-    if (query.dtype.kind in "iu") != (gallery.dtype.kind in "iu"):
-        raise ValueError(f"identities or cameras are {query.dtype} in one file and {gallery.dtype} in the other")
-    numbers = np.unique(np.concatenate([query, gallery]), return_inverse=True)[1].astype(np.int64)
-    return numbers[: len(query)], numbers[len(query) :]

@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -233,8 +234,8 @@ def groups(rows: Rows, dataset: str = "") -> set[Group]:
 
 def group_of_each(rows: pd.DataFrame) -> list[Group]:
     """The group of each row (COLUMNS)."""
-    columns = zip(rows.artefact, rows.dataset, rows.method, rows.seed, strict=True)
-    return [(*names, None if pd.isna(seed) else int(seed)) for *names, seed in columns]
+    seeds = [None if seed is pd.NA or seed != seed else int(seed) for seed in rows.seed.astype(object)]
+    return list(zip(rows.artefact, rows.dataset, rows.method, seeds, strict=True))
 
 
 def _contradicts(group: Group, begun: Collection[Group]) -> bool:
@@ -414,19 +415,15 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
+@cache
 def _natural(text: str) -> tuple:
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
     return tuple((1, float(part), part) if part[:1].isdigit() else (0, 0.0, part) for part in parts if part)
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
-    keys = [
-        (
-            *(_natural(str(getattr(row, name))) for name in KEY[:-1]),
-            -1 if pd.isna(row.seed) else int(row.seed),
-        )
-        for row in rows.itertuples()
-    ]
+    columns = [[_natural(text) for text in rows[name].astype(str)] for name in KEY[:-1]]
+    keys = list(zip(*columns, rows["seed"].fillna(-1).astype(int), strict=True))
     return rows.iloc[sorted(range(len(rows)), key=keys.__getitem__)].reset_index(drop=True)
 
 
@@ -456,9 +453,8 @@ def _earlier_runs(path: Path, left: Collection[Group]) -> list[dict]:
         return []
     kept = []
     for run in [*last.pop("earlier", []), last]:
-        covers = sorted(
-            {group for group in left for cover in run.get("covers", []) if is_covered(group, cover)}, key=str
-        )
+        covered = set(map(tuple, run.get("covers", [])))
+        covers = sorted((group for group in left if covered.intersection(_names_of(group))), key=str)
         if covers:
             run = {name: value for name, value in run.items() if name != "csv_sha256"}
             kept.append(run | {"covers": [list(group) for group in covers]})
@@ -467,8 +463,12 @@ def _earlier_runs(path: Path, left: Collection[Group]) -> list[dict]:
 
 def is_covered(group: Group, cover: Sequence) -> bool:
     """Whether an entry of `covers` means the group; older files name (artefact, method, seed) or (artefact, seed)."""
+    return tuple(cover) in _names_of(group)
+
+
+def _names_of(group: Group) -> tuple[tuple, ...]:
     artefact, _, method, seed = group
-    return tuple(cover) in (group, (artefact, method, seed), (artefact, seed))
+    return group, (artefact, method, seed), (artefact, seed)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -24,6 +24,7 @@ SAME_DATA = {
     "market1501": ("MLR-Market-1501", "Market-1501"),
     "dukemtmc": ("MLR-DukeMTMC-reID",),
     "msmt17": ("MLR-MSMT17",),
+    "regdb": ("RegDB",),
 }
 # which published column stands beside a built-in data set: the one most like it comes first
 _BESIDE = {"synth-caviar": ("CAVIAR",), "synth-thermal": ("RegDB",)}

@@ -5,6 +5,10 @@ features of any model::
 
     map_ = VectorPanning().fit(lr_features, hr_features, pids)
     pseudo_hr = map_.transform(query_features)
+
+In scikit-learn's words X are the LR features and y the HR features, which y is a matrix of as many columns: what is
+learned is a regression of y on X, and `transform` predicts y. The identities are a third argument, since rows of X and
+of y need not be of the same images.
 """
 
 import json
@@ -17,14 +21,16 @@ import torch
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from reid_lib.devices import pick_device
 from reid_lib.files import whole
 from reid_lib.losses.vpfa import identity_mean_pairs, sample_pairs
 from reid_lib.seeds import torch_generator
+from reid_lib.values import check_parameters, identities_of_both
 
 FORMAT = 1  # of the files that `save` writes; a change that old code cannot read raises it
 PAIRINGS = ("identity_mean", "image")
@@ -35,8 +41,11 @@ Features = np.ndarray | torch.Tensor
 Pids = ArrayLike | tuple[ArrayLike, ArrayLike]
 
 
-class FeatureMap(TransformerMixin, BaseEstimator):
+class FeatureMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """The base of the maps; a subclass has ``_new_map`` and ``_fit_map``, and ``_check_parameters`` for its own.
+
+    Fitted on a data frame, a map knows its columns: `transform` refuses others, or the same in another order, and
+    `set_output` and `get_feature_names_out` give their names to what comes out.
 
     Args:
         pairing: "identity_mean": mean LR and mean HR feature of each identity (Eq. 2); "image": LR and HR feature of
@@ -68,6 +77,7 @@ class FeatureMap(TransformerMixin, BaseEstimator):
         self.device = device
 
     def _check_parameters(self) -> None:
+        check_parameters(type(self), self.get_params())
         if self.pairing not in PAIRINGS:
             raise ValueError(f"pairing must be one of {', '.join(PAIRINGS)}, found {self.pairing!r}")
         if self.n_pairs is not None and self.n_pairs < 1:
@@ -84,8 +94,9 @@ class FeatureMap(TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def decisive_parameters(self) -> dict[str, Any]:
-        """Return the parameters that decide what is learned: all but ``device`` and ``progress``."""
-        return {name: value for name, value in self.get_params().items() if name not in ("device", "progress")}
+        """Return the parameters that decide what is learned, all but ``device`` and ``progress``, as Python's own."""
+        decisive = {name: value for name, value in self.get_params().items() if name not in ("device", "progress")}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in decisive.items()}
 
     def fit(
         self, lr_features: Features, hr_features: Features, pids: Pids | None = None, rates: ArrayLike | None = None
@@ -93,13 +104,13 @@ class FeatureMap(TransformerMixin, BaseEstimator):
         """Fit on LR and HR features of the training identities.
 
         Features may have any scale: what is fitted on is what `transform` takes. (The authors' scripts use features
-        before the BN neck, not normalised.)
+        before the BN neck, not normalised.) A fit that fails or is interrupted leaves the estimator as it was.
 
         Args:
-            lr_features: (N, d) array or tensor.
+            lr_features: (N, d) array, tensor or data frame of numbers.
             hr_features: (M, d); for ``pairing="image"`` row i shows the same image as row i of ``lr_features``.
-            pids: identities of the rows, (N,) when both have the same rows, else a tuple (LR pids (N,), HR pids (M,)).
-                Needed for ``pairing="identity_mean"``.
+            pids: identities of the rows, integers or text, (N,) when both have the same rows, else a tuple (LR pids
+                (N,), HR pids (M,)). -1 is junk by convention and refused. Needed for ``pairing="identity_mean"``.
             rates: down-sampling rates (N,) of the LR rows, integers >= 1. Needed for ``per_rate=True``.
 
         Returns:
@@ -110,8 +121,18 @@ class FeatureMap(TransformerMixin, BaseEstimator):
             ValueError: parameters or features that do not fit (the message says what was expected).
             reid_lib.training.run.TrainingError: the loss became NaN or infinite.
         """
+        before = dict(vars(self))
+        try:
+            return self._fit(lr_features, hr_features, pids, rates)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(self, lr_features: Features, hr_features: Features, pids: Pids | None, rates: ArrayLike | None) -> Self:
         self._check_parameters()
         device = _device(self.device)
+        validate_data(self, lr_features, skip_check_array=True)  # notes a data frame's columns
         lr, hr = _tensor(lr_features, "lr_features").to(device), _tensor(hr_features, "hr_features").to(device)
         if lr.shape[1] != hr.shape[1]:
             raise ValueError(
@@ -143,7 +164,8 @@ class FeatureMap(TransformerMixin, BaseEstimator):
                 )
             self._check_same_rows(n, m)
             return None, None
-        both = [_array(p) for p in (pids if isinstance(pids, tuple) and len(pids) == 2 else (pids, pids))]
+        given = pids if isinstance(pids, tuple) and len(pids) == 2 else (pids, pids)
+        both = identities_of_both(*given, ("the identities of lr_features", "the identities of hr_features"))
         for found, rows, name in zip(both, (n, m), ("lr_features", "hr_features"), strict=True):
             if found.shape != (rows,):
                 raise ValueError(
@@ -212,10 +234,12 @@ class FeatureMap(TransformerMixin, BaseEstimator):
 
         Raises:
             sklearn.exceptions.NotFittedError: not fitted yet.
-            ValueError: another width than fitted, NaN or infinite features, a rate that was not fitted.
+            ValueError: another width than fitted, other columns than those of the data frame that was fitted on, NaN or
+                infinite features, a rate that was not fitted.
         """
         check_is_fitted(self, "maps_")
         inputs = _tensor(features, "features", self.n_features_in_)
+        validate_data(self, features, reset=False, skip_check_array=True)  # compares a data frame's columns
         mapped = torch.empty_like(inputs)
         for map_, rows in self._groups(len(inputs), rates):
             weight = next(map_.parameters())
@@ -273,7 +297,13 @@ class FeatureMap(TransformerMixin, BaseEstimator):
             "class": type(self).__name__,
             "format": str(FORMAT),
             "parameters": json.dumps(self.decisive_parameters()),
-            "fitted": json.dumps({"n_features_in": self.n_features_in_, "n_pairs": self.n_pairs_}),
+            "fitted": json.dumps(
+                {
+                    "n_features_in": self.n_features_in_,
+                    "n_pairs": self.n_pairs_,
+                    "feature_names": list(getattr(self, "feature_names_in_", [])),
+                }
+            ),
         }
         try:
             with whole(path) as part:
@@ -330,6 +360,8 @@ class FeatureMap(TransformerMixin, BaseEstimator):
         fitted = json.loads(metadata["fitted"])
         estimator = cls(**json.loads(metadata["parameters"]), device=device)
         estimator.n_features_in_ = fitted["n_features_in"]
+        if fitted.get("feature_names"):
+            estimator.feature_names_in_ = np.array(fitted["feature_names"], dtype=object)
         estimator.n_pairs_ = {int(rate): count for rate, count in fitted["n_pairs"].items()}
         estimator.maps_ = {}
         for rate in estimator.n_pairs_:
@@ -350,12 +382,10 @@ def _array(values: Any) -> np.ndarray:
 
 def _tensor(features: Features, name: str, width: int | None = None) -> torch.Tensor:
     """Return features as a float32 tensor (N, d), where they are, after looking at their shape and values."""
+    if issparse(features):
+        raise ValueError(f"{name} must be dense, sparse input is not supported: pass features.toarray()")
     if not isinstance(features, torch.Tensor):
-        features = np.asarray(features)
-        if features.dtype.kind not in "fiu":
-            raise ValueError(f"{name} must be numbers, found an array of {features.dtype}: pass (rows, width) floats")
-        with np.errstate(over="ignore"):  # told below, with the row
-            features = torch.tensor(features.astype(np.float32, copy=False))
+        features = torch.tensor(_floats(np.asarray(features), name))
     features = features.detach().float()
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(f"{name} must have the shape (rows, width), both above 0, found {tuple(features.shape)}")
@@ -371,6 +401,20 @@ def _tensor(features: Features, name: str, width: int | None = None) -> torch.Te
             f"first in row {int((~finite).nonzero()[0])}: leave those rows out"
         )
     return features
+
+
+def _floats(array: np.ndarray, name: str) -> np.ndarray:
+    """Return numbers of any kind, byte order and memory layout as contiguous float32."""
+    if array.dtype.kind not in "fiuO":
+        raise ValueError(f"{name} must be numbers, found an array of {array.dtype}: pass (rows, width) floats")
+    if array.dtype.kind == "O" and any(isinstance(one, str | bytes | complex) for one in array.ravel()):
+        raise ValueError(f"{name} must be numbers, found text or complex numbers among them: pass (rows, width) floats")
+    try:
+        with np.errstate(over="ignore"):  # told by the caller, with the row
+            # not ascontiguousarray, which leaves negative strides on axes of length 1 (numpy issue 23349)
+            return np.array(array, dtype=np.float32, order="C")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, found others ({error}): pass (rows, width) floats") from None
 
 
 def _rates(rates: ArrayLike, n: int) -> np.ndarray:

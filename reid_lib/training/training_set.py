@@ -1,6 +1,7 @@
 """What a loop trains on: the training images of one split, on a device, and the run that is kept for them."""
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,10 +32,11 @@ def check_config(config: Any) -> None:
     """Refuse settings that would train something else than they say.
 
     Raises:
-        ValueError: a boolean is given as something else (a text is always true), a number is not finite, or a batch
-            is one image of one identity.
+        ValueError: a boolean is given as something else (a text is always true), a number as text, or a batch is one
+            image of one identity.
     """
-    check_parameters(type(config), vars(config))
+    if is_dataclass(config):
+        check_parameters(type(config), vars(config))
     p, k = (getattr(config, name, None) for name in ("p", "k"))
     if p == k == 1:
         raise ValueError(

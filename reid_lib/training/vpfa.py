@@ -18,13 +18,15 @@ from reid_lib.profiles import settings
 from reid_lib.training.feature_maps import FeatureMap
 from reid_lib.training.run import Run, initialise
 
+FASTER = {"batch_size": 128, "learning_rate": 4e-4}  # decision VPFA-11
+
 
 class VectorPanning(FeatureMap):  # decision VPFA-3, decision VPFA-8
     """Vector Panning based Feature Alignment (VPFA): pans LR features of any re-ID model to pseudo-HR ones.
 
     The defaults are the paper's settings (Section 5.2). Training runs in bfloat16 where it is safe (master weights
     stay float32), `transform` in float32. The same parameters, features, machine and number of threads give the same
-    estimator.
+    estimator. ``VectorPanning(**FASTER)`` takes a quarter of the steps.
 
     Args:
         pairing: "identity_mean" (paper): mean LR and mean HR feature of each identity (Eq. 2); "image" (released
@@ -89,8 +91,8 @@ class VectorPanning(FeatureMap):  # decision VPFA-3, decision VPFA-8
         for name in ("hidden", "blocks", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, found {self.learning_rate}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be above 0 and finite, found {self.learning_rate}")
 
     def _new_map(self, dim: int) -> nn.Module:
         return VectorPanningModule(dim, self.hidden, self.blocks, self.residual, self.init_std)

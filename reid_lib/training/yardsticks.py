@@ -64,8 +64,8 @@ class RidgeMap(FeatureMap):  # decision VPFA-5
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, found {self.alpha}")
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha must be above 0 and finite, found {self.alpha}")
 
     def _new_map(self, dim: int) -> nn.Module:
         return nn.Linear(dim, dim)

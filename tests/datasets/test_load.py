@@ -42,7 +42,7 @@ def test_a_text_for_a_number_is_refused() -> None:
         load("synth", identities="many")
 
 
-@pytest.mark.parametrize("name", ["viper", "caviar", "cuhk03", "market1501", "msmt17"])
+@pytest.mark.parametrize("name", ["viper", "caviar", "cuhk03", "market1501", "msmt17", "regdb"])
 def test_a_benchmark_without_its_folder_says_what_is_expected_and_where_to_get_it(name: str, tmp_path) -> None:
     with pytest.raises(DatasetError, match=f"{name}: expected root, the folder that holds .*given out by its authors"):
         load(name)
@@ -56,3 +56,9 @@ def test_a_file_in_place_of_the_folder_explains_itself(name: str, file: str, hin
     (tmp_path / file).touch()
     with pytest.raises(DatasetError, match=rf"{name}: expected root, .*found the file .*{file}: .*{hint}"):
         load(name, tmp_path / file)
+
+
+@pytest.mark.parametrize("name", ["synth", "table", "market1501"])
+def test_a_size_of_one_number_is_refused_before_the_set_is_read(name: str) -> None:
+    with pytest.raises(DatasetError, match=rf"{name}: size must be \(height, width\) in pixels, .* found 128"):
+        load(name, size=128)

@@ -124,8 +124,11 @@ def test_csv_round_trip(tmp_path: Path) -> None:
         ("path", "nobody.png", "not in small"),
         ("pid", 99, "identity or camera"),
         ("rate", None, "needs the column rate"),
-        ("rate", 0.5, "integer r >= 1"),
-        ("rate", "HR", "integer r >= 1"),
+        ("rate", 0, "integer r >= 1"),
+        ("rate", 0.5, "column rate must hold integers, found 0.5"),
+        ("rate", "HR", "column rate must hold integers, found HR"),
+        ("trial", "one", "column trial must hold integers, found one"),
+        ("camid", np.nan, "column camid must hold integers, found nan"),
         ("role", "probe", "found probe"),
         ("trial", range(40), "one trial of one split"),
     ],
@@ -151,7 +154,13 @@ def test_an_identity_seen_by_one_camera_only_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"rates": ()}, "rates"), ({"rates": (0, 2)}, "rates"), ({"n": 0}, "trials n")]
+    ("options", "message"),
+    [
+        ({"rates": ()}, "rates"),
+        ({"rates": (2, 1000)}, r"at most the shorter side, .*1000"),
+        ({"rates": (0, 2)}, "rates"),
+        ({"n": 0}, "trials n"),
+    ],
 )
 def test_bad_input_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -161,3 +170,32 @@ def test_bad_input_is_refused(options: dict, message: str) -> None:
 def test_a_split_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"splits 0\.\.1"):
         trials(small_dataset(), split=2)
+
+
+def test_a_trial_from_elsewhere_may_have_a_mark_and_floats(tmp_path: Path) -> None:
+    dataset = small_dataset(2)
+    trial, path = trials(dataset)[0], tmp_path / "trial.csv"
+    trial.to_csv(path)
+    pd.read_csv(path).astype({"pid": float, "rate": float}).to_csv(path, index=False, encoding="utf-8-sig")
+    again = Trial.from_csv(path, dataset)
+    pd.testing.assert_frame_equal(again.query, trial.query, check_dtype=False)
+    assert all(again.query[column].dtype.kind == "i" for column in ("pid", "camid", "rate"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "trial.csv is empty"),
+        ("dataset,split,trial,role,path,pid,camid,rate\n".encode("utf-16"), "trial.csv is not UTF-8"),
+        (
+            "dataset,split,trial,role,path,pid,camid,rate\nsmall,0,0,query,Jörg.png,1,1,2\n".encode("latin-1"),
+            "not UTF-8",
+        ),
+        (b"dataset,split,trial,role,path,pid,camid,rate\n", "trial.csv has no image"),
+        (b'dataset,split\n"a,1\n2\n', "trial.csv cannot be read as CSV"),
+    ],
+)
+def test_a_file_that_is_no_trial(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "trial.csv").write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        Trial.from_csv(tmp_path / "trial.csv", small_dataset(2))

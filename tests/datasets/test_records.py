@@ -166,3 +166,31 @@ def test_unexpected_names_are_refused(tmp_path: Path) -> None:
         match_names("small", tmp_path, r"(\d)\.png", "1.png")
     with pytest.raises(DatasetError, match=r"expected the folder .*cam_a, found none"):
         match_names("small", tmp_path / "cam_a", r"(\d)\.png", "1.png")
+
+
+@pytest.mark.parametrize("pids", [np.arange(2), [0, 1], range(2), (np.int64(0), np.int32(1))])
+def test_a_split_takes_any_integers(pids: object) -> None:
+    split = Split(pids, np.array([2, 3], np.uint8))
+    assert split == Split((0, 1), (2, 3))
+    assert all(type(pid) is int for pid in (*split.train_pids, *split.test_pids))
+
+
+@pytest.mark.parametrize("pids", [np.zeros((2, 2), int), [0.5], ["a"], np.array([0.0, 1.0])])
+def test_a_split_of_other_things_is_refused(pids: object) -> None:
+    with pytest.raises(DatasetError, match="train_pids must be integers, as many as there are, found"):
+        Split(pids, (2,))
+
+
+@pytest.mark.parametrize("size", [128, None, (128,), (128, 64, 3), (0, 64), "128x64", (128.0, 64.0)])
+def test_a_size_is_two_integers(size: object) -> None:
+    with pytest.raises(
+        DatasetError, match=r"small: size must be \(height, width\) in pixels, such as \(128, 64\), found"
+    ):
+        ReIDDataset("small", rows(), SPLITS, size=size)
+    assert ReIDDataset("small", rows(), SPLITS, size=np.array([12, 6])).size == (12, 6)
+
+
+def test_junk_is_no_identity_of_a_data_set() -> None:
+    table = rows(pid=[-1, 0, 1, 1, 2, 2, 3, 3])
+    with pytest.raises(DatasetError, match=r"1 images have the identity -1, by Market-1501's convention .* is 0\.png"):
+        ReIDDataset("small", table, SPLITS, size=(12, 6))

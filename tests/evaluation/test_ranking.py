@@ -381,3 +381,37 @@ def test_gains_over_two_methods_stand_side_by_side() -> None:
     assert both.per_trial["rank1_gain"].tolist() == [2, 3]
     assert both.per_trial["rank1_over_control_gain"].tolist() == [-1, -2]
     assert list(both.summary.index) == ["rank1", "rank1_gain", "rank1_over_control_gain"]
+
+
+def test_junk_in_the_gallery_is_passed_over_and_junk_queries_take_no_part() -> None:
+    distances = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]], np.float32)
+    junk = rank_metrics(distances, [7, -1], [-1, 7, 8, -1], [1, 1], [2, 2, 2, 2])
+    assert junk == rank_metrics(distances[:1, 1:3], [7], [7, 8], [1], [2, 2])
+    assert junk["rank1"] == 100
+    assert rank_queries(distances, [7, -1], [-1, 7, 8, -1])["rank"].tolist() == [1, 0]
+
+
+def test_identities_may_be_text() -> None:
+    distances = np.array([[0.1, 0.2, 0.3]], np.float32)
+    text = rank_metrics(distances, ["eve"], ["ann", "eve", "eve"], ["east"], ["east", "east", "west"])
+    assert text == rank_metrics(distances, [7], [5, 7, 7], [1], [1, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("query", "gallery", "message"),
+    [
+        ([np.nan], [1.0, 2.0], "query_pids must be integers or text, found nan in 1 of 1 rows"),
+        ([1], [1.0, np.nan], "gallery_pids must be integers or text, found nan in 1 of 2 rows, first in row 1"),
+        (["a"], ["a", ""], "gallery_pids must be integers or text, found ''"),
+        (["a"], [1, 2], "must be all integers or all text"),
+        ([1.5], [1, 2], "found 1.5"),
+    ],
+)
+def test_what_is_no_identity_is_refused(query: list, gallery: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rank_metrics(np.zeros((1, 2), np.float32), query, gallery)
+
+
+def test_distances_in_another_byte_order_are_taken() -> None:
+    distances = np.array([[0.1, 0.2]], np.float32)
+    assert rank_metrics(distances.astype(">f4"), [1], [1, 2]) == rank_metrics(distances, [1], [1, 2])

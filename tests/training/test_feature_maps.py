@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -267,3 +268,103 @@ def test_bad_input_to_transform(kind: type, data: SimpleNamespace, small: Estima
     ):
         with pytest.raises(ValueError, match=message):
             panning.transform(*arguments)
+
+
+def test_a_data_frame_s_columns_are_known(data: SimpleNamespace, tmp_path: Path) -> None:
+    names = [f"f{i}" for i in range(8)]
+    frame = pd.DataFrame(data.lr, columns=names)
+    shift = MeanShift().fit(frame, data.hr, data.pids)
+    assert list(shift.feature_names_in_) == list(shift.get_feature_names_out()) == names
+    with pytest.raises(ValueError, match=r"(?s)feature names should match.*same order"):
+        shift.transform(frame[names[::-1]])
+    shift.save(tmp_path / "shift.safetensors")
+    kept = MeanShift.load(tmp_path / "shift.safetensors")
+    with pytest.raises(ValueError, match=r"(?s)feature names should match.*same order"):
+        kept.transform(frame[names[::-1]])
+    panned = kept.set_output(transform="pandas").transform(frame)
+    assert list(panned.columns) == names
+    assert np.array_equal(panned.to_numpy(), shift.transform(frame))
+    without = MeanShift().fit(data.lr, data.hr, data.pids)
+    assert list(without.get_feature_names_out()) == [f"x{i}" for i in range(8)]
+    assert not hasattr(without, "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: x[::-1][::-1],
+        lambda x: np.flip(np.flip(x, 1), 1),
+        np.asfortranarray,
+        lambda x: x.astype(">f4"),
+        lambda x: x.astype(">f8"),
+        lambda x: x.astype(object),
+        lambda x: x.tolist(),
+        lambda x: np.repeat(x, 2, axis=0)[::2],
+        lambda x: pd.DataFrame(x),
+    ],
+)
+def test_any_form_of_the_same_numbers_gives_the_same(form: Callable, data: SimpleNamespace) -> None:
+    plain, other = (RidgeMap().fit(lr, data.hr, data.pids) for lr in (data.lr, form(data.lr)))
+    assert torch.equal(plain.maps_[0].weight, other.maps_[0].weight)
+    assert np.array_equal(plain.transform(data.lr), np.asarray(other.transform(form(data.lr)), np.float32))
+    one = np.zeros((1, 8), np.float32)[::-1]
+    assert np.array_equal(plain.transform(one), plain.transform(one.copy()))
+
+
+@pytest.mark.parametrize("wrong", ["a", b"a", 1j, None])
+def test_objects_that_are_no_numbers_are_refused(wrong: object, data: SimpleNamespace) -> None:
+    features = data.lr.astype(object)
+    features[3, 2] = wrong
+    with pytest.raises(ValueError, match=r"lr_features must be (numbers|finite)"):
+        MeanShift().fit(features, data.hr, data.pids)
+
+
+def test_numpy_scalars_as_parameters_survive_save(data: SimpleNamespace, tmp_path: Path) -> None:
+    settings = {"alpha": np.float32(2), "n_pairs": np.int64(64), "per_rate": np.bool_(False), "seed": np.uint8(3)}
+    ridge = RidgeMap(**settings).fit(data.lr, data.hr, data.pids)
+    ridge.save(tmp_path / "ridge.safetensors")
+    kept = RidgeMap.load(tmp_path / "ridge.safetensors")
+    assert (kept.alpha, kept.n_pairs, kept.per_rate, kept.seed) == (2, 64, False, 3)
+    assert np.array_equal(kept.transform(data.lr), ridge.transform(data.lr))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_failed_refit_leaves_the_estimator_as_it_was(
+    kind: type, data: SimpleNamespace, small: Estimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panning = small(kind).fit(data.lr, data.hr, data.pids)
+    before, panned = dict(vars(panning)), panning.transform(data.lr)
+    with pytest.raises(ValueError, match="at least two identities"):
+        panning.fit(data.lr[:, :4], data.hr[:, :4], np.arange(72))
+    assert vars(panning) == before
+    monkeypatch.setattr(kind, "_fit_map", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        panning.fit(data.lr[:, :4], data.hr[:, :4], data.pids)
+    assert vars(panning) == before
+    assert np.array_equal(panning.transform(data.lr), panned)
+
+
+def test_identities_that_are_none_are_refused(data: SimpleNamespace) -> None:
+    missing = data.pids.astype(float)
+    missing[5] = np.nan
+    for pids, message in (
+        (missing, "the identities of lr_features must be integers or text, found nan in 1 of 72 rows, first in row 5"),
+        (np.where(data.pids == 2, -1, data.pids), "the identities of lr_features has the identity -1 in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MeanShift().fit(data.lr, data.hr, pids)
+    text = np.array([f"person {pid:02d}" for pid in data.pids])
+    named, numbered = (MeanShift().fit(data.lr, data.hr, pids) for pids in (text, data.pids))
+    assert torch.allclose(named.maps_[0].offset, numbered.maps_[0].offset, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["per_rate", "residual"])
+def test_a_text_is_no_boolean(name: str, data: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be True or False, found 'no'"):
+        VectorPanning(**{name: "no"}).fit(data.lr, data.hr, data.pids)
+
+
+@pytest.mark.parametrize("alpha", [float("inf"), float("nan"), 0.0, -1.0])
+def test_a_ridge_needs_a_finite_penalty(alpha: float, data: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match="alpha must be above 0 and finite, found"):
+        RidgeMap(alpha=alpha).fit(data.lr, data.hr, data.pids)
