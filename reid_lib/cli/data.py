@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from reid_lib.files import whole
 
-FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition", "regdb")
+FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition")
 
 Layout = Annotated[str, arg(help="Which of the folder variants that DATA.md names; empty: the official one.")]
 Assigned = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")]
@@ -190,7 +190,7 @@ def check_output(path: Path) -> None:
 def assignments(texts: Sequence[str]) -> dict[str, object]:
     """Return {name: value} of texts like "epochs=3"; a value that is no Python literal is a string.
 
-    A file or folder given to one of FILE_PARAMETERS gets its full path: notebooks run in the project's root.
+    A file given to one of FILE_PARAMETERS gets its full path: notebooks run in the project's root.
     """
     found = {}
     for text in texts:
@@ -201,5 +201,5 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             file = Path(value).expanduser() if name in FILE_PARAMETERS else None
-            found[name] = str(file.resolve()) if file and file.exists() else value
+            found[name] = str(file.resolve()) if file and file.is_file() else value
     return found

@@ -234,7 +234,7 @@ def groups(rows: Rows, dataset: str = "") -> set[Group]:
 
 def group_of_each(rows: pd.DataFrame) -> list[Group]:
     """The group of each row (COLUMNS)."""
-    seeds = [None if seed is pd.NA or seed != seed else int(seed) for seed in rows.seed.astype(object)]
+    seeds = [None if seed is None or seed is pd.NA or seed != seed else int(seed) for seed in rows.seed.astype(object)]
     return list(zip(rows.artefact, rows.dataset, rows.method, seeds, strict=True))
 
 

@@ -188,8 +188,8 @@ def unread(synth: ReIDDataset) -> ReIDDataset:
     ("settings", "message"),
     [
         ({"kernel": "box"}, "kernel must be one of bicubic"),
-        ({"rates": (2, 17)}, "shorter side, 16 pixels, found 2..17"),
-        ({"rates": ()}, "at least one"),
+        ({"rates": (2, 17)}, r"shorter side, 16 pixels, one or more, found \[2, 17\]"),
+        ({"rates": ()}, "one or more"),
         ({"rates": (0, 2)}, "integers >= 1"),
         ({"trials": 0}, "at least 1, found 0"),
         ({"split": 10}, "splits 0..9"),

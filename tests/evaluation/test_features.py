@@ -225,7 +225,7 @@ def test_nan_features_are_refused_and_not_kept(people: ReIDDataset, tmp_path: Pa
 
     model = Broken()
     bank = _bank(people, model, batch_size=3, folder=tmp_path / "bank")
-    message = "NaN or infinite features for 2 of 5 images of noise at rate 2, first for image 6: look at its weights"
+    message = "NaN or infinite features for 1 of 3 images of noise at rate 2, first for image 6: look at its weights"
     for model.bad in ("nan", "inf"):
         with pytest.raises(ValueError, match=message):
             bank([8, 6, 4, 5, 7], 2)  # in batches of 4, 5, 6 and 7, 8, the last one of each bad
