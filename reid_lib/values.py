@@ -43,7 +43,9 @@ def number(value: object, default: float, name: str, error: type[Exception] = Va
     return value
 
 
-def like(value: object, default: object, name: str, error: type[Exception] = ValueError) -> object:
+def like(  # decision HOUSE-15
+    value: object, default: object, name: str, error: type[Exception] = ValueError
+) -> object:
     """Return a value that stands in place of ``default``: a boolean for a boolean, no text for a number."""
     if isinstance(default, bool):
         return boolean(value, name, error)
