@@ -24,8 +24,9 @@ from reid_lib.training.lrar import LRARConfig, LRARMatcher
 from reid_lib.training.vpfa import VectorPanning
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-COSINE = 0.9999  # between a row of onnxruntime's output and of PyTorch's, at least (decision ENGINE-11)
+COSINE = 0.9999  # between a row of onnxruntime's output and of PyTorch's, at least (decision EVAL-22)
 SEVERAL = ("one model per rate", "DRFM")  # of the roster
+_OWN_LENGTH = "as the network gives it"
 _WHAT = "what can be exported is the baseline, LRAR, CAD-Net, INTACT, VPFA and weight files"
 
 
@@ -170,6 +171,18 @@ def is_panning(file: Path) -> bool:
         return False  # who reads the weights says what is wrong with it
 
 
+def weight_file_parts(matcher: FeatureMatcher) -> dict[str, Part]:
+    """Return a weight file's network: features as `reid-lib features` writes them, which VPFA's module takes.
+
+    Args:
+        matcher: of `matchers.pretrained`, on the CPU.
+    """
+    found = _features(matcher, "", "query and gallery")
+    # of length 1 they would be other inputs to a module that was fitted on a feature file
+    module = Inference(found.module.network, found.module.embed, found.module.size, unit=False)
+    return {"": Part(module, found.reference, found.metadata | {"length": _OWN_LENGTH})}
+
+
 def panning_parts(file: Path) -> dict[str, Part]:
     """Return VPFA's modules of a file that `VectorPanning.save` wrote: features (N, d) to features (N, d)."""
     panning = VectorPanning.load(file, torch.device("cpu"))
@@ -177,7 +190,7 @@ def panning_parts(file: Path) -> dict[str, Part]:
     def reference(rate: int) -> Callable:
         return lambda z: panning.transform(z, torch.full((len(z),), rate) if panning.per_rate else None)
 
-    about = {"paper": "VPFA", "side": "query features", "width": panning.n_features_in_}
+    about = {"paper": "VPFA", "side": "query features", "width": panning.n_features_in_, "length": _OWN_LENGTH}
     return {
         f"rate{rate}" if panning.per_rate else "": Part(
             module.eval(), reference(rate), about | {"rates": rate if panning.per_rate else "any"}
@@ -251,7 +264,7 @@ def _features(matcher: FeatureMatcher, paper: str, side: str) -> Part:
         raise ExportError(f"the features come from {type(network).__name__}, not from a network: it cannot be exported")
     unit = not (isinstance(matcher, CADNetMatcher) and matcher.network.neck is None)
     about = {"paper": paper, "side": side, "rates": "any", "size": list(matcher.input_size)}
-    about["compared_by"] = "cosine" if unit else "Euclidean distance"
+    about |= {"compared_by": "cosine", "length": "1"} if unit else {"compared_by": "Euclidean distance"}
     return Part(Inference(network, matcher.embed, matcher.input_size, unit), matcher.embed_gallery, about)
 
 

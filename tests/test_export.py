@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from reid_lib import cli, datasets, export
 from reid_lib.datasets.image_store import open_store
+from reid_lib.evaluation.features import frozen_features
 from reid_lib.evaluation.matchers import FeatureMatcher, PannedMatcher, PerRateMatcher
 from reid_lib.networks.lrar import LRARNetwork
 from reid_lib.training import roster
@@ -53,6 +54,18 @@ def test_the_parts_give_what_the_matcher_gives(images: torch.Tensor) -> None:
             with torch.no_grad():
                 own = part.module.eval()(images)
             torch.testing.assert_close(own, part.reference(images), rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_weight_files_features_are_those_that_vpfa_was_fitted_on(images: torch.Tensor) -> None:
+    matcher = baseline()
+    dataset = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=SIZE)
+    part = export.weight_file_parts(matcher)[""]
+    with torch.no_grad():
+        own = part.module.eval()(images)
+    written = frozen_features(matcher, dataset)(np.arange(5), np.ones(5, int))
+    torch.testing.assert_close(own, written.float(), rtol=1e-4, atol=1e-4)
+    assert (own.norm(dim=1) - 1).abs().min() > 0.01
+    assert part.metadata["length"] == "as the network gives it"
 
 
 def test_levels_say_what_they_are() -> None:

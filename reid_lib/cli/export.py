@@ -72,7 +72,8 @@ class Export(OnDataSet):
         paths = run.dataset.part("test")["path"][:SAMPLES]
         images = torch.from_numpy(np.stack([run.dataset.read(path) for path in paths])).permute(0, 3, 1, 2)
         rates = torch.arange(len(images)) % 4 + 1
-        return export.parts(matcher), degrade(images.contiguous(), rates)
+        of = export.weight_file_parts if Path(self.model).is_file() else export.parts
+        return of(matcher), degrade(images.contiguous(), rates)
 
     def _check_method(self, run: "Session") -> None:
         """Refuse, before it is trained, a method that cannot be exported, or a part that it will not have."""
