@@ -3,26 +3,31 @@
 import importlib.util
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from reid_lib.evaluation.matchers import FeatureMatcher, PannedMatcher
 from reid_lib.evaluation.ranking import Matcher
 from reid_lib.files import whole
 from reid_lib.networks.inputs import normalise, to_uint8
+from reid_lib.training.behind_baseline import VPFAConfig
 from reid_lib.training.cadnet import CADNetMatcher
-from reid_lib.training.intact import INTACTMatcher
-from reid_lib.training.lrar import LRARMatcher
+from reid_lib.training.intact import INTACTConfig, INTACTMatcher
+from reid_lib.training.lrar import LRARConfig, LRARMatcher
 from reid_lib.training.vpfa import VectorPanning
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-COSINE = 0.9999  # between a row of onnxruntime's output and of PyTorch's, at least
+COSINE = 0.9999  # between a row of onnxruntime's output and of PyTorch's, at least (decision EVAL-22)
+SEVERAL = ("one model per rate", "DRFM")  # of the roster
+_OWN_LENGTH = "as the network gives it"
+_WHAT = "what can be exported is the baseline, LRAR, CAD-Net, INTACT, VPFA and weight files"
 
 
 class ExportError(ValueError):
@@ -125,10 +130,57 @@ def parts(matcher: Matcher) -> dict[str, Part]:
     if isinstance(matcher, FeatureMatcher):
         paper = "CAD-Net" if isinstance(matcher, CADNetMatcher) else ""
         return {"": _features(matcher, paper, "query and gallery")}
-    raise ExportError(
-        f"{type(matcher).__name__} is not one feed-forward network: what can be exported is the baseline, LRAR, "
-        "CAD-Net, INTACT, VPFA and weight files"
-    )
+    raise ExportError(f"{type(matcher).__name__} is not one feed-forward network: {_WHAT}")
+
+
+def part_names(method: str, config: object) -> tuple[str, ...]:
+    """Return the names that `parts` gives of a method of the roster, which need not be trained for it.
+
+    Args:
+        method: its name in tables.
+        config: its configuration.
+
+    Raises:
+        ExportError: a method that is not made of single feed-forward networks.
+    """
+    if method in SEVERAL:
+        raise ExportError(f"{method} is not one feed-forward network: {_WHAT}")
+    if isinstance(config, LRARConfig):
+        return tuple(f"level{level}" for level in range(1, len(config.rates) + 1))
+    if isinstance(config, INTACTConfig):
+        return ("query", "gallery", "G")
+    return ("query", "gallery") if isinstance(config, VPFAConfig) else ("",)
+
+
+def check_part(part: str, names: Iterable[str], model: str) -> None:
+    """Raise ExportError where a model has no part of this name; "" stands for all."""
+    known = [name for name in names if name]
+    if part and part not in known:
+        todo = f"part must be one of {', '.join(known)}" if known else f"{model} is one network: leave --part out"
+        raise ExportError(f"{todo}; found {part!r}")
+
+
+def is_panning(file: Path) -> bool:
+    """Return whether a file is one that an estimator's ``save`` wrote, VPFA's module and not a network's weights."""
+    if file.suffix != ".safetensors" or not file.is_file():
+        return False
+    try:
+        with safe_open(file, "pt") as opened:
+            return "class" in (opened.metadata() or {})
+    except SafetensorError:
+        return False  # who reads the weights says what is wrong with it
+
+
+def weight_file_parts(matcher: FeatureMatcher) -> dict[str, Part]:
+    """Return a weight file's network: features as `reid-lib features` writes them, which VPFA's module takes.
+
+    Args:
+        matcher: of `matchers.pretrained`, on the CPU.
+    """
+    found = _features(matcher, "", "query and gallery")
+    # of length 1 they would be other inputs to a module that was fitted on a feature file
+    module = Inference(found.module.network, found.module.embed, found.module.size, unit=False)
+    return {"": Part(module, found.reference, found.metadata | {"length": _OWN_LENGTH})}
 
 
 def panning_parts(file: Path) -> dict[str, Part]:
@@ -138,7 +190,7 @@ def panning_parts(file: Path) -> dict[str, Part]:
     def reference(rate: int) -> Callable:
         return lambda z: panning.transform(z, torch.full((len(z),), rate) if panning.per_rate else None)
 
-    about = {"paper": "VPFA", "side": "query features", "width": panning.n_features_in_}
+    about = {"paper": "VPFA", "side": "query features", "width": panning.n_features_in_, "length": _OWN_LENGTH}
     return {
         f"rate{rate}" if panning.per_rate else "": Part(
             module.eval(), reference(rate), about | {"rates": rate if panning.per_rate else "any"}
@@ -173,7 +225,8 @@ def export(part: Part, samples: torch.Tensor, path: Path) -> float:
     batch = {0: torch.export.Dim("batch")}
     names = {"input_names": ["input"], "output_names": ["output"], "dynamic_shapes": (batch,)}
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own packages warn of each other
+        # said of a copy that torch.export has made itself: the check below shows whether the file is right
+        warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)
         program = torch.onnx.export(part.module.eval(), (samples,), dynamo=True, verbose=False, **names)
     model = program.model_proto
     sample = {"input": list(samples.shape[1:]), "input_type": str(samples.dtype).removeprefix("torch.")}
@@ -211,7 +264,7 @@ def _features(matcher: FeatureMatcher, paper: str, side: str) -> Part:
         raise ExportError(f"the features come from {type(network).__name__}, not from a network: it cannot be exported")
     unit = not (isinstance(matcher, CADNetMatcher) and matcher.network.neck is None)
     about = {"paper": paper, "side": side, "rates": "any", "size": list(matcher.input_size)}
-    about["compared_by"] = "cosine" if unit else "Euclidean distance"
+    about |= {"compared_by": "cosine", "length": "1"} if unit else {"compared_by": "Euclidean distance"}
     return Part(Inference(network, matcher.embed, matcher.input_size, unit), matcher.embed_gallery, about)
 
 

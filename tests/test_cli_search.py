@@ -113,6 +113,22 @@ def test_the_threshold_keeps_the_stated_rate(capsys: pytest.CaptureFixture) -> N
     assert (found["match"] == (found["distance"] < found["threshold"])).all()
 
 
+def test_a_threshold_on_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, asked = datasets.load("synth"), {}
+    monkeypatch.setattr(datasets, "load", lambda name, root=None, **given: asked.update({name: (root, given)}) or small)
+    line = "queries --gallery gallery --model w.pth -o out --rate 2 --false-match-rate 0.2 --calibrate table-shop"
+    assert run(f"{line} --calibrate-root shop --calibrate-options table=shop.csv size=(64,32)") == 0
+    assert asked == {"table-shop": ("shop", {"table": "shop.csv", "size": (64, 32)})}
+
+
+def test_a_threshold_that_cannot_be_chosen_is_refused_before_the_model_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(matchers, "pretrained", lambda weights, device=None: pytest.fail("the model was read"))
+    assert run("queries --gallery gallery --model w.pth -o out --false-match-rate 0.001 --calibrate synth") == 2
+    assert "too few to choose a threshold" in capsys.readouterr().err
+
+
 def test_rates_are_estimated_from_heights() -> None:
     assert estimated_rates([128, 64, 30, 300], [128, 100, 200]) == [1, 2, 4, 1]
 
@@ -126,7 +142,10 @@ def test_rates_are_estimated_from_heights() -> None:
         ("queries --gallery gallery --model w.pth --depth 0", "expected depth >= 1"),
         ("queries --gallery gallery --model w.pth --false-match-rate 0.1", "needs both --false-match-rate and"),
         ("queries --gallery gallery --model w.pth --calibrate synth", "needs both --false-match-rate and"),
-        ("queries --gallery gallery --model w.pth --false-match-rate 2 --calibrate synth", "below 1, found 2.0"),
+        ("queries --gallery gallery --model w.pth --false-match-rate 2 --calibrate synth", "below 1, found 2"),
+        ("queries --gallery gallery --model w.pth --false-match-rate 0 --calibrate synth", "below 1, found 0"),
+        ("queries --gallery gallery/deep/red.png --model w.pth", "the gallery must be a folder of images or a feature"),
+        ("queries --gallery gallery --model none.pth --profile smoke", "there is no weight file none.pth"),
         (
             "queries --gallery gallery --model w.pth --false-match-rate 0.001 --calibrate synth",
             "too few to choose a threshold: at least 10 are needed",

@@ -1,16 +1,20 @@
 """`reid-lib export`: ONNX files that give what PyTorch gives."""
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from reid_lib import cli, datasets, export
 from reid_lib.datasets.image_store import open_store
+from reid_lib.evaluation.features import frozen_features
 from reid_lib.evaluation.matchers import FeatureMatcher, PannedMatcher, PerRateMatcher
 from reid_lib.networks.lrar import LRARNetwork
+from reid_lib.training import roster
 from reid_lib.training.lrar import LRARMatcher
 from reid_lib.training.starts import build_backbone
 from reid_lib.training.vpfa import VectorPanning
@@ -19,11 +23,6 @@ SIZE, CPU = (64, 32), torch.device("cpu")
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in export.PACKAGES), reason="the extra onnx is not installed"
 )
-# the exporter's own packages warn of each other
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
 
 
 @pytest.fixture
@@ -55,6 +54,18 @@ def test_the_parts_give_what_the_matcher_gives(images: torch.Tensor) -> None:
             with torch.no_grad():
                 own = part.module.eval()(images)
             torch.testing.assert_close(own, part.reference(images), rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_weight_files_features_are_those_that_vpfa_was_fitted_on(images: torch.Tensor) -> None:
+    matcher = baseline()
+    dataset = datasets.load("synth", identities=12, cameras=2, images_per_camera=1, size=SIZE)
+    part = export.weight_file_parts(matcher)[""]
+    with torch.no_grad():
+        own = part.module.eval()(images)
+    written = frozen_features(matcher, dataset)(np.arange(5), np.ones(5, int))
+    torch.testing.assert_close(own, written.float(), rtol=1e-4, atol=1e-4)
+    assert (own.norm(dim=1) - 1).abs().min() > 0.01
+    assert part.metadata["length"] == "as the network gives it"
 
 
 def test_levels_say_what_they_are() -> None:
@@ -92,6 +103,54 @@ def test_what_is_several_networks_is_refused() -> None:
         export.parts(PerRateMatcher({1: baseline()}))
     with pytest.raises(export.ExportError, match="a map for each rate is several networks"):
         export.parts(panned(per_rate=True))
+
+
+@needs_onnx
+def test_a_warning_of_the_network_itself_is_seen(images: torch.Tensor, tmp_path: Path) -> None:
+    class Speaking(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            warnings.warn("the network's own", UserWarning, stacklevel=1)
+            return x.float().flatten(1)
+
+    part = export.Part(Speaking(), lambda x: x.float().flatten(1), {})
+    with pytest.warns(UserWarning, match="the network's own"):
+        export.export(part, images, tmp_path / "model.onnx")
+
+
+def test_the_names_are_known_before_the_training() -> None:
+    known = roster.roster("smoke")
+    assert export.part_names("LRAR", known["LRAR"].config) == tuple(export.parts(lrar()))
+    assert export.part_names("HR only + VPFA", known["HR only + VPFA"].config) == tuple(export.parts(panned()))
+    assert export.part_names("HR + LR", known["HR + LR"].config) == tuple(export.parts(baseline()))
+    assert export.part_names("INTACT", known["INTACT"].config) == ("query", "gallery", "G")
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("drfm", "DRFM is not one feed-forward network: what can be exported is"),
+        ("naive", "one model per rate is not one feed-forward network"),
+        ("lrar --part level9", "part must be one of level1, level2, level3, level4; found 'level9'"),
+        ("cadnet --part query", "CAD-Net is one network: leave --part out; found 'query'"),
+        ("none.pth", "there is no weight file none.pth: give its path"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_it_is_trained(
+    line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(roster, "train_all", lambda *args, **options: pytest.fail("it was trained"))
+    assert cli.main(["export", *line.split(), "--profile", "smoke", "-o", str(tmp_path / "x.onnx")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_weight_file_is_told_from_vpfas_module(tmp_path: Path) -> None:
+    panned().panning.save(tmp_path / "vpfa.safetensors")
+    save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "osnet.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes(b"x")
+    found = {file.stem: export.is_panning(file) for file in tmp_path.glob("*.safetensors")}
+    assert found == {"vpfa": True, "osnet": False, "torn": False}
 
 
 def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from reid_lib.cli.data import OnDataSet, Output, check_output, data_options
-from reid_lib.cli.matchers import find_matcher
+from reid_lib.cli.matchers import find_matcher, find_method
 
 if TYPE_CHECKING:
     import torch
 
     from reid_lib.export import Part
+    from reid_lib.session import Session
 
 SAMPLES = 16  # images on which a file is checked
 
@@ -37,8 +38,7 @@ class Export(OnDataSet):
         check_output(self.output)
         export.check_packages()
         found, samples = self._parts()
-        if self.part and self.part not in found:
-            raise ValueError(f"part must be one of {', '.join(found) or 'none'}, found {self.part!r}")
+        export.check_part(self.part, found, self.model)
         for name, part in found.items():
             if self.part in ("", name):
                 path = self.output.with_stem(f"{self.output.stem}-{name}") if name and not self.part else self.output
@@ -48,15 +48,15 @@ class Export(OnDataSet):
 
     def _parts(self) -> "tuple[dict[str, Part], torch.Tensor]":
         """Return the networks by name, and what they are checked on."""
+        import numpy as np
         import torch
 
         from reid_lib import export
-        from reid_lib.datasets.image_store import open_store
         from reid_lib.datasets.resolution import degrade
         from reid_lib.seeds import torch_generator
         from reid_lib.session import profile_variable, start
 
-        if self.model.endswith(".safetensors") and Path(self.model).is_file():
+        if export.is_panning(Path(self.model)):
             found = export.panning_parts(Path(self.model))
             width = next(iter(found.values())).metadata["width"]
             return found, torch.randn(SAMPLES, width, generator=torch_generator(0, "export"))
@@ -64,9 +64,20 @@ class Export(OnDataSet):
             options = data_options(self.layout, self.options)
             where = {"dataset": self.dataset, "data_root": self.data_root, "data_options": options}
             run = start("export", profile=self.profile, seeds=(self.seed,), **where)
+        if ":" not in self.model and not Path(self.model).is_file():
+            self._check_method(run)
         if run.device.type != "cpu":
             run = replace(run, device=torch.device("cpu"))
         matcher = find_matcher(self.model, run, self.seed)[1]
-        images = open_store(run.dataset).batch(run.dataset.part("test").index[:SAMPLES].to_numpy())
+        paths = run.dataset.part("test")["path"][:SAMPLES]
+        images = torch.from_numpy(np.stack([run.dataset.read(path) for path in paths])).permute(0, 3, 1, 2)
         rates = torch.arange(len(images)) % 4 + 1
-        return export.parts(matcher), degrade(images, rates)
+        of = export.weight_file_parts if Path(self.model).is_file() else export.parts
+        return of(matcher), degrade(images.contiguous(), rates)
+
+    def _check_method(self, run: "Session") -> None:
+        """Refuse, before it is trained, a method that cannot be exported, or a part that it will not have."""
+        from reid_lib import export
+
+        for name, one in find_method(self.model, run).items():
+            export.check_part(self.part, export.part_names(name, one.config), name)

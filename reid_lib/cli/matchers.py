@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reid_lib.evaluation.ranking import Matcher
     from reid_lib.session import Session
+    from reid_lib.training.roster import Contestant
+
+WEIGHT_FILES = (".pth", ".pt", ".tar", ".safetensors", ".onnx")
 
 
 def find_matcher(name: str, run: "Session", seed: int) -> "tuple[str, Matcher]":
@@ -28,10 +31,23 @@ def find_matcher(name: str, run: "Session", seed: int) -> "tuple[str, Matcher]":
         return name.partition(":")[2], _own(name, run)
     if Path(name).is_file():
         return pretrained_name(name), pretrained(name, run.device)
-    genuine = run.dataset.genuine_lr_camid is not None
-    chosen = roster.find([name], roster.roster(run.profile, genuine_lr=genuine))
+    chosen = find_method(name, run)
     where = {"seed": seed, "folder": run.folder / "checkpoints", "device": run.device}
     return next(iter(roster.train_all(chosen, run.dataset, **where).items()))
+
+
+def find_method(name: str, run: "Session") -> "dict[str, Contestant]":
+    """Return the method of the roster that a name stands for, by its title; nothing is trained.
+
+    Raises:
+        ValueError: a name that stands for nothing.
+    """
+    from reid_lib.training import roster
+
+    if Path(name).suffix in WEIGHT_FILES:
+        raise ValueError(f"there is no weight file {name}: give its path")
+    genuine = run.dataset.genuine_lr_camid is not None
+    return roster.find([name], roster.roster(run.profile, genuine_lr=genuine))
 
 
 def _own(name: str, run: "Session") -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from reid_lib.cli.data import OnDataSet, data_options, load
+from reid_lib.cli.data import Assigned, OnDataSet, data_options, load
 from reid_lib.cli.features import read_arrays
 from reid_lib.cli.matchers import find_matcher
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from reid_lib.datasets.records import ReIDDataset
     from reid_lib.evaluation.ranking import Matcher
 
 IN_A_PICTURE = 8  # queries
@@ -36,12 +37,15 @@ class Search(OnDataSet):
     rate: int = 0
     """The queries' down-sampling rate, for methods that are told it; 0: estimated from a query's height against the
     gallery's median."""
-    false_match_rate: float = 0.0
+    false_match_rate: float | None = None
     """Choose a threshold: the share of pairs of different people that it calls a match; needs --calibrate."""
     calibrate: str = ""
     """The data set on whose test part the threshold is chosen."""
     calibrate_root: str = ""
     """Its folder."""
+    calibrate_options: Annotated[
+        Assigned, arg(help="Options of its loader (DATA.md); layout=NAME names the layout.")
+    ] = ()
     pictured: int = 40
     """Queries that are drawn, the first ones; 0: no picture."""
     seed: int = 0
@@ -57,13 +61,14 @@ class Search(OnDataSet):
         arrays = read_arrays(self.gallery) if self.gallery.is_file() else None
         names = _rows(arrays, self.gallery) if arrays else search.image_files([self.gallery], "gallery")
         results.check_writable(self.output)
+        calibration = self._calibration()
         matcher, size = self._matcher()
         rates = self._rates(files, None if arrays else names)
         query = search.embed_files(matcher, files, size, rates)
         gallery = search.embed_files(matcher, names, size) if arrays is None else _features(arrays, matcher, query)
         distances = matcher.distance(query, gallery).cpu().numpy()
         found = _ranked(distances, files, names, rates, self.depth)
-        found = self._with_matches(found, matcher)
+        found = self._with_matches(found, matcher, calibration)
         write_text(self.output / "ranked.csv", found.to_csv(index=False, lineterminator="\n"))
         drawn = 0 if arrays else self._draw(found, size)
         print(f"{self.output}: ranked.csv with {len(files)} queries against {len(names)} images, {drawn} pictures")
@@ -72,7 +77,7 @@ class Search(OnDataSet):
         return 0
 
     def _check(self) -> None:
-        if bool(self.calibrate) != bool(self.false_match_rate):
+        if bool(self.calibrate) != (self.false_match_rate is not None):
             raise ValueError(
                 "a threshold needs both --false-match-rate and --calibrate: give the other one, or neither"
             )
@@ -82,6 +87,20 @@ class Search(OnDataSet):
             )
         if self.gallery.is_file() and not Path(self.model).is_file():
             raise ValueError("a feature file as gallery goes with a weight file as model: give a folder of images")
+        if self.gallery.is_file() and self.gallery.suffix not in (".npz", ".safetensors"):
+            raise ValueError(
+                f"the gallery must be a folder of images or a feature file (.npz, .safetensors), found {self.gallery}"
+            )
+
+    def _calibration(self) -> "ReIDDataset | None":
+        """Return the data set of the threshold; refuse, before anything is trained or embedded, what it cannot give."""
+        from reid_lib.evaluation.search import check_calibration
+
+        if not self.calibrate:
+            return None
+        dataset = load(self.calibrate, self.calibrate_root, "", self.calibrate_options)
+        check_calibration(dataset, self.false_match_rate, seed=self.seed)
+        return dataset
 
     def _matcher(self) -> "tuple[Matcher, tuple[int, int]]":
         """Return the Matcher and the size at which images are read for it."""
@@ -115,13 +134,13 @@ class Search(OnDataSet):
         print(f"rates of the queries (how many), by height against the gallery's median: {said}")
         return rates
 
-    def _with_matches(self, found: "pd.DataFrame", matcher: "Matcher") -> "pd.DataFrame":
+    def _with_matches(self, found: "pd.DataFrame", matcher: "Matcher", dataset: "ReIDDataset | None") -> "pd.DataFrame":
         """Add the columns threshold and match, if asked for; one threshold for each rate."""
         from reid_lib.evaluation.search import calibrate
 
-        if not self.calibrate:
+        if dataset is None:
             return found
-        dataset, limits = load(self.calibrate, self.calibrate_root, "", ()), {}
+        limits = {}
         for rate in sorted(found["rate"].unique()):
             chosen = calibrate(matcher, dataset, self.false_match_rate, int(rate), self.seed)
             limits[rate] = chosen.distance

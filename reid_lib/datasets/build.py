@@ -57,7 +57,7 @@ class BuildSettings:
             raise ValueError(f"the quality of JPEG must be 1 to 100, or 0 for PNG, found {self.quality}")
 
 
-def build(
+def build(  # decision PROTOCOL-14
     dataset: ReIDDataset, output: str | Path, settings: BuildSettings | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """Write the MLR set of one split into a folder, or finish one that was begun there; return its list of images.
@@ -274,11 +274,15 @@ def _readme(dataset: ReIDDataset, rows: pd.DataFrame, record: dict) -> str:
         if is_synthetic(dataset.name)
         else "The images show real people: the licence of the source decides whether they may be passed on."
     )
-    kept = "genuine LR images as they are" if dataset.genuine_lr_camid is not None else f"by {record['rates']}"
+    rates = ", ".join(str(rate) for rate in record["rates"])
+    kept = f"are down-sampled by {rates} ({record['kernel']}) and stored at their own size"
+    if dataset.genuine_lr_camid is not None:
+        kept = "are LR by nature and stand as they are"
     return f"""# {record["reads_as"]}: the MLR set of {dataset.name}, split {record["split"]}
 
-{counts["train"]} training and {counts["test"]} test images; HR images have {height}x{width} pixels (height x width), LR
-images are down-sampled {kept} ({record["kernel"]}) and stored at their own size. {people}
+{counts["train"]} training and {counts["test"]} test images. HR images have {height}x{width} pixels (height x width), LR
+images {kept}.
+{people}
 
 - `images.csv`: path, identity, camera, part and rate of every image. LR images have one camera number;
   `sources.csv` has the true camera and the image that each was made of.

@@ -18,6 +18,7 @@ from reid_lib.datasets.records import (
     ReIDDataset,
     Split,
     check_root,
+    checked_size,
     match_names,
     native_size,
     random_splits,
@@ -69,7 +70,8 @@ def table(
 
     Raises:
         DatasetError: the table cannot be read, lacks a column, has an unknown one or a wrong value; paths lie outside
-            the root, stand twice or lead to no file; fewer than two identities; an option is wrong.
+            the root, stand twice or lead to no file; images were down-sampled at another size than ``size``; fewer
+            than two identities; an option is wrong.
     """
     if single_camera not in SINGLE_CAMERA:
         raise DatasetError(f"table: single_camera must be one of {', '.join(SINGLE_CAMERA)}, found {single_camera!r}")
@@ -88,11 +90,12 @@ def table(
     if single_camera == "drop":
         where = "in no part" if "split" in rows else "kept for training"
         notes.append(f"{len(lonely):,} identities that cannot be queries are left out of tests, {where}")
+    size = checked_size("table", size)
+    notes += _checked_sizes(rows, root, size) if "rate" in rows else []
     rates = dict(zip(rows["path"], rows["rate"], strict=True)) if "rate" in rows else {}
     reader = StoredReader(root, rates) if rates else None
     rows = rows.drop(columns="split", errors="ignore")
-    size, note = tuple(size), "; ".join(notes)
-    return ReIDDataset("table", rows, drawn, size, root, reader, genuine_lr_camid=low, note=note)
+    return ReIDDataset("table", rows, drawn, size, root, reader, genuine_lr_camid=low, note="; ".join(notes))
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,31 @@ class StoredReader:
             return read_image(file, size)
         stored = torch.from_numpy(read_image(file, small).copy()).permute(2, 0, 1)[None]
         return resolution.upsample(stored, size)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _checked_sizes(rows: pd.DataFrame, root: Path, size: tuple[int, int]) -> list[str]:  # decision PROTOCOL-12
+    """Refuse images that were down-sampled at another size; return a note where HR images have another one."""
+    found = [_size(root / path) for path in rows["path"]]
+    wrong, other, high = [], 0, None
+    for path, rate, own in zip(rows["path"], rows["rate"], found, strict=True):
+        small = (size[0] // rate, size[1] // rate)
+        if own in (None, size, small):
+            continue
+        other += rate == 1
+        high = high or (own if rate == 1 else None)
+        wrong += [f"{path} has {_shown(own)}, not {_shown(small)}"] * (rate > 1)
+    if wrong:
+        named = high or ("height", "width")
+        raise DatasetError(
+            f"table: {len(wrong):,} images of a rate above 1 were not down-sampled at {_shown(size)}, the first: "
+            f"{wrong[0]}; give the size at which they were, such as size=({named[0]},{named[1]}), or mark them by "
+            "genuine_lr instead of rate"
+        )
+    return [f"{other:,} images are stored at another size and resized to {_shown(size)}"] if other else []
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _size(file: Path) -> tuple[int, int] | None:
@@ -266,7 +294,7 @@ def _together(bad: object, what: str, todo: str) -> None:
         raise DatasetError(f"table: {len(bad):,} {what}: {', '.join(bad[:5])}{more}; {todo}")
 
 
-def _numbered(texts: pd.Series, column: str, first: int) -> pd.Series:
+def _numbered(texts: pd.Series, column: str, first: int) -> pd.Series:  # decision PROTOCOL-13
     """Return integers as they are, and text numbered alphabetically from ``first``, with attrs["text"] = True."""
     whole = texts.map(lambda text: _WHOLE.fullmatch(text) is not None)
     if (texts == "").any():
@@ -309,7 +337,7 @@ def _without_junk(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 # --- protocol ---
 
 
-def _lr_camera(rows: pd.DataFrame) -> int | None:
+def _lr_camera(rows: pd.DataFrame) -> int | None:  # decision PROTOCOL-13
     """Return the camera whose images are LR as they are stored; None if there is none."""
     genuine, stored = (rows.get(name, pd.Series(0, index=rows.index)) > least for name, least in _LOW)
     low = genuine | stored

@@ -13,7 +13,7 @@ from reid_lib.seeds import numpy_generator
 from reid_lib.values import identities, is_junk, numbered
 
 
-def score_features(
+def score_features(  # decision EVAL-21
     query: Mapping[str, np.ndarray],
     gallery: Mapping[str, np.ndarray],
     ranks: Sequence[int] = RANKS,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -97,7 +98,7 @@ class Threshold:
     cross_camera: bool
 
 
-def calibrate(
+def calibrate(  # decision EVAL-20
     matcher: Matcher, dataset: ReIDDataset, false_match_rate: float, rate: int = 1, seed: int = 0
 ) -> Threshold:
     """Choose a threshold on a data set's test part: the distance below which that share of wrong pairs lies.
@@ -116,16 +117,40 @@ def calibrate(
     Raises:
         ValueError: a rate out of range, or one that leaves fewer than ten false matches among the pairs.
     """
-    if not 0 < false_match_rate < 1:
-        raise ValueError(f"the false-match rate must be above 0 and below 1, found {false_match_rate}")
-    table = dataset.part("test", getattr(matcher, "split", None) or 0)
+    query, gallery, wrong, cross = _wrong_pairs(dataset, getattr(matcher, "split", None) or 0, seed)
+    allowed = _allowed(dataset, false_match_rate, int(wrong.sum()))
+    store, is_lr = open_store(dataset), query["camid"].iloc[0] == dataset.genuine_lr_camid
+    rates = np.full(len(query), 1 if is_lr else rate)
+    with torch.inference_mode():
+        embedded = embed_queries(matcher, store, query.index, rates)
+        distances = matcher.distance(embedded, embed_gallery(matcher, store, gallery.index)).cpu().numpy()
+    nearest = np.partition(distances[wrong], allowed)[allowed]  # `allowed` pairs, or fewer where some tie, are nearer
+    people = len(set(query["pid"]) | set(gallery["pid"]))
+    return Threshold(float(nearest), int(wrong.sum()), people, cross)
+
+
+def check_calibration(dataset: ReIDDataset, false_match_rate: float, split: int = 0, seed: int = 0) -> None:
+    """Raise what `calibrate` raises of this data set and rate, before there is a matcher."""
+    wrong = _wrong_pairs(dataset, split, seed)[2]
+    _allowed(dataset, false_match_rate, int(wrong.sum()))
+
+
+def _wrong_pairs(dataset: ReIDDataset, split: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, bool]:
+    """Return queries, gallery, which pairs of both (n, m) count, and whether these are of different cameras."""
+    table = dataset.part("test", split)
     is_lr = table["camid"] == dataset.genuine_lr_camid
     gallery = _drawn(table[~is_lr], seed)
     query = _drawn(table[is_lr], seed) if is_lr.any() else gallery
     different = query["pid"].to_numpy()[:, None] != gallery["pid"].to_numpy()
     other = query["camid"].to_numpy()[:, None] != gallery["camid"].to_numpy()
-    wrong = different & other if (different & other).any() else different
-    pairs, people = int(wrong.sum()), len(set(query["pid"]) | set(gallery["pid"]))
+    cross = bool((different & other).any())
+    return query, gallery, different & other if cross else different, cross
+
+
+def _allowed(dataset: ReIDDataset, false_match_rate: float, pairs: int) -> int:
+    """Return how many wrong pairs may be nearer than the threshold; refuse too few."""
+    if not 0 < false_match_rate < 1:
+        raise ValueError(f"the false-match rate must be above 0 and below 1, found {false_match_rate:g}")
     allowed = int(false_match_rate * pairs)
     if allowed < AT_LEAST:
         raise ValueError(
@@ -133,16 +158,10 @@ def calibrate(
             f"different identities in {dataset.name}'s test part, too few to choose a threshold: at least {AT_LEAST} "
             f"are needed, a rate of {AT_LEAST / max(pairs, 1):.2g} or more, or a larger data set"
         )
-    store = open_store(dataset)
-    rates = np.full(len(query), 1 if is_lr.any() else rate)
-    with torch.inference_mode():
-        embedded = embed_queries(matcher, store, query.index, rates)
-        distances = matcher.distance(embedded, embed_gallery(matcher, store, gallery.index)).cpu().numpy()
-    nearest = np.partition(distances[wrong], allowed)[allowed]  # `allowed` pairs, or fewer where some tie, are nearer
-    return Threshold(float(nearest), pairs, people, bool((different & other).any()))
+    return allowed
 
 
-def _drawn(table, seed: int):
+def _drawn(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     if len(table) <= CALIBRATION_IMAGES:
         return table
     chosen = numpy_generator(seed, "calibration").permutation(len(table))[:CALIBRATION_IMAGES]

@@ -91,6 +91,12 @@ def test_training_images_are_those_that_training_draws(synth: ReIDDataset, built
     assert dict(zip(sources["source"][train], images["rate"][train], strict=True)) == rates
 
 
+@pytest.mark.parametrize("options", [{}, {"size": (64, 32)}])
+def test_another_size_than_it_was_built_for_is_refused(built: Path, options: dict) -> None:
+    with pytest.raises(DatasetError, match=r"were not down-sampled at \d+x\d+, .*; give the size .* size=\(32,16\)"):
+        load(NAME, built, table="images.csv", **options)
+
+
 def test_every_file_has_its_checksum(built: Path) -> None:
     sums = dict(line.split("  ")[::-1] for line in (built / "SHA256SUMS").read_text().splitlines())
     files = content(built)
@@ -160,6 +166,9 @@ def test_genuine_lr_images_stay_as_they_are(tmp_path: Path) -> None:
     trial, back = mlr.trials(dataset, n=1)[0], mlr.Trial.from_csv(tmp_path / "trials/trial-0.csv", stored)
     for path, source in zip(back.query["path"], trial.query["path"], strict=True):
         np.testing.assert_array_equal(stored.read(path), dataset.read(source))
+    other = load("table-synth-caviar-mlr", tmp_path, table="images.csv", size=(64, 32))
+    assert other.note == f"{len(images)} images are stored at another size and resized to 64x32"
+    assert "LR by nature and stand as they are" in (tmp_path / "README.md").read_text()
 
 
 def test_jpeg_and_mlrpro(synth: ReIDDataset, tmp_path: Path) -> None:
@@ -189,7 +198,7 @@ def unread(synth: ReIDDataset) -> ReIDDataset:
     [
         ({"kernel": "box"}, "kernel must be one of bicubic"),
         ({"rates": (2, 17)}, r"shorter side, 16 pixels, one or more, found \[2, 17\]"),
-        ({"rates": ()}, "one or more"),
+        ({"rates": ()}, r"one or more, found \[\]"),
         ({"rates": (0, 2)}, "integers >= 1"),
         ({"trials": 0}, "at least 1, found 0"),
         ({"split": 10}, "splits 0..9"),

@@ -130,6 +130,8 @@ def test_genuine_lr_is_the_protocols_lr_camera(tmp_path: Path) -> None:
 def test_a_stored_lr_image_is_what_degrade_makes(tmp_path: Path, rate: int) -> None:
     found = [row | {"rate": rate if row["camid"] == 1 else 1} for row in rows()]
     root, size = write(tmp_path, found), (32, 16)
+    for row in found:
+        Image.new("RGB", (size[1] // row["rate"], size[0] // row["rate"])).save(root / row["path"])
     import torch
 
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, *size)).astype(np.uint8))
@@ -139,6 +141,15 @@ def test_a_stored_lr_image_is_what_degrade_makes(tmp_path: Path, rate: int) -> N
     read = pickle.loads(pickle.dumps(dataset)).read("ada_1.png")
     np.testing.assert_array_equal(read, degrade(image, rate)[0].permute(1, 2, 0).numpy())
     assert dataset.genuine_lr_camid == 1
+
+
+def test_a_rate_that_the_pixels_do_not_have(tmp_path: Path) -> None:
+    write(tmp_path, [row | {"rate": 3 - row["camid"]} for row in rows()])
+    message = refused(tmp_path, "4 images of a rate above 1 were not down-sampled at 64x32", size=(64, 32))
+    assert "ada_1.png has 16x8, not 32x16; give the size" in message
+    assert "size=(16,8), or mark them by genuine_lr instead" in message
+    dataset = load("table", tmp_path, table="people.csv", size=(32, 16))
+    assert dataset.note == "4 images are stored at another size and resized to 32x16"
 
 
 def test_the_fingerprint_changes_with_a_file_that_is_stored_down_sampled(tmp_path: Path) -> None:
@@ -319,6 +330,58 @@ def test_a_folder_with_market_1501s_three_folders(tmp_path: Path) -> None:
 
 
 # --- on the command line ---
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Twelve people, each seen by two cameras, and the words that name their table."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("CACHE", "RESULTS"):
+        monkeypatch.setenv(f"REID_LIB_{variable}", str(tmp_path / variable.lower()))
+    (tmp_path / "people").mkdir()
+    found = [row | {"path": f"{n}.png"} for n, row in enumerate(rows(tuple("abcdefghijkl")))]
+    draw = np.random.default_rng(0)
+    for row in found:
+        pixels = draw.integers(0, 256, (64, 32, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "people" / row["path"])
+    write(tmp_path / "people", found, images=False)
+    return ["--options", "table=people.csv", "size=(64,32)"]
+
+
+def test_features_of_a_table(drawn: list[str]) -> None:
+    import torch
+
+    from reid_lib.networks.osnet import osnet_x0_25
+    from reid_lib.training.run import initialise
+
+    torch.save(initialise(osnet_x0_25, 0, torch.device("cpu")).state_dict(), "w.pth")
+    line = "features table-people --root people --weights w.pth --part test -o f.npz"
+    assert cli.main([*line.split(), *drawn]) == 0
+    arrays = np.load("f.npz")
+    assert arrays["features"].shape == (12, 512)
+    assert set(arrays["camid"]) == {1, 2}
+
+
+def test_training_and_comparing_on_a_table(drawn: list[str], capsys: pytest.CaptureFixture) -> None:
+    where = ["--profile", "smoke", "--dataset", "table-people", "--data-root", "people", *drawn]
+    assert cli.main(["train", "baseline", *where]) == 0
+    assert "results/smoke/table-people/checkpoints: baseline, seed 0" in capsys.readouterr().out
+    assert cli.main(["compare", "HR only", "HR + LR", "--trials", "2", *where]) == 0
+    assert "table-people, profile smoke; gains over HR + LR" in capsys.readouterr().out
+
+
+def test_reproducing_takes_a_table(drawn: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from reid_lib import reproduce
+
+    asked = {}
+    monkeypatch.setattr(reproduce, "reproduce", lambda root, **given: asked.update(given) or ["02"])
+    monkeypatch.setattr("reid_lib.cli.project.project_root", lambda: Path.cwd())
+    monkeypatch.setattr("reid_lib.reporting.verdicts.write", lambda claims: None)
+    monkeypatch.setattr("reid_lib.site.build", lambda *args, **options: "")
+    line = "reproduce --profile smoke --only 02 --dataset table-people --data-root people"
+    assert cli.main([*line.split(), *drawn]) == 0
+    assert (asked["dataset"], asked["data_root"]) == ("table-people", "people")
+    assert asked["overrides"] == {"data_options": {"table": "people.csv", "size": (64, 32)}}
 
 
 def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
