@@ -192,7 +192,7 @@ def settings(  # decision PROTOCOL-6
     with genuine LR images the LR camera's images are the queries throughout: "genuine LR" leaves them as they are (the
     papers' protocol for CAVIAR), "genuine LR, r = 2" and the like down-sample them further; no HR image of another
     camera exists there, so its "HR->HR, same camera" takes other images of the HR camera and is easier than any real
-    task.
+    task; where the HR camera has one image of each identity there are none, and this setting is left out.
 
     Args:
         dataset: the data set.
@@ -214,7 +214,9 @@ def settings(  # decision PROTOCOL-6
     genuine = draw((1,), simulate=False)
     further = {f"genuine LR, r = {rate}": draw((rate,)) for rate in rates if rate > 1}
     further[f"genuine LR, MLR {{{','.join(map(str, mlr_rates))}}}"] = draw(mlr_rates)
-    return {"HR->HR, same camera": [_same_camera(t) for t in genuine], "genuine LR": genuine, **further}
+    same = [_same_camera(trial) for trial in genuine]
+    high = {"HR->HR, same camera": same} if all(len(trial.query) for trial in same) else {}
+    return {**high, "genuine LR": genuine, **further}
 
 
 def _same_camera(trial: Trial) -> Trial:

@@ -182,6 +182,14 @@ def test_jpeg_and_mlrpro(synth: ReIDDataset, tmp_path: Path) -> None:
     assert 0 < difference.mean() < 10
 
 
+def test_the_settings_of_a_set_with_one_hr_image_of_each_identity(tmp_path: Path) -> None:
+    dataset = load("synth", identities=12, cameras=2, images_per_camera=1, size=SIZE)
+    build(dataset, tmp_path, BuildSettings(trials=1), progress=False)
+    found = mlr.settings(again(tmp_path), n=1)
+    assert "HR->HR, same camera" not in found  # no HR image is left beside the gallery
+    assert all(len(trial.query) for drawn in found.values() for trial in drawn)
+
+
 # --- refused, before the first image is read ---
 
 
