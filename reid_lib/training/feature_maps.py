@@ -44,8 +44,8 @@ Pids = ArrayLike | tuple[ArrayLike, ArrayLike]
 class FeatureMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """The base of the maps; a subclass has ``_new_map`` and ``_fit_map``, and ``_check_parameters`` for its own.
 
-    Fitted on a data frame, a map knows its columns, as scikit-learn's own transformers do: `transform` refuses others, or
-    the same in another order, and the names are those of what comes out.
+    Fitted on a data frame, a map knows its columns, as scikit-learn's own transformers do: `transform` refuses others,
+    or the same in another order, and the names are those of what comes out.
 
     Args:
         pairing: "identity_mean": mean LR and mean HR feature of each identity (Eq. 2); "image": LR and HR feature of
