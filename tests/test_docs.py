@@ -100,7 +100,8 @@ def test_every_scenario_has_its_test_and_its_thread() -> None:
     rows = [row for row in rows if row[0] not in ("Scenario",)]
     assert len(rows) >= 40
     for scenario, threads, here, test in rows:
-        assert scenario and here
+        assert scenario
+        assert here
         assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", thread) for thread in threads.split(", ") if thread), threads
         file, _, function = test.strip("`").partition("::")
         assert re.search(rf"^def {function}\(", read(ROOT / file), re.MULTILINE), f"{scenario}: there is no test {test}"
