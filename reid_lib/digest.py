@@ -44,6 +44,14 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def contents_digest(arrays: Mapping[str, np.ndarray], *texts: str) -> str:
+    """Return a digest of arrays by name, of their types, shapes and bits in any order of names, and of texts."""
+    found = hashlib.sha256(json.dumps(texts).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name}|{array.dtype.str}|{array.shape}|".encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
 def weights_digest(weights: Mapping[str, Any]) -> str:
     """Return a digest of tensors by name (a ``state_dict``), of all their bits."""
     found = hashlib.sha256()

@@ -351,7 +351,9 @@ def _stamp(folder: Path, name: str) -> dict:
     try:
         stamp = json.loads(_stamp_path(folder, name).read_text())
         record = json.loads((folder.parent / f"{name}.run.json").read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):  # no text is a ValueError, as no JSON is
+        return {}
+    if not (isinstance(stamp, dict) and isinstance(record, dict)):
         return {}
     complete = {"digest", "parameters", "finished", "seconds"} <= stamp.keys()
     files = [folder / f"{name}.ipynb", *(folder.parent / file for file in record.get("written", []))]

@@ -2,9 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+with suppress(ImportError):  # the files test_properties.py say what is missing
+    from hypothesis import settings
+
+    # the same examples each time and everywhere, however slow the machine, and nothing kept in the folder
+    settings.register_profile("the same each time", derandomize=True, deadline=None, database=None, max_examples=60)
+    settings.load_profile("the same each time")
 
 
 @pytest.fixture(scope="session", autouse=True)

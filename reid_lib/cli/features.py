@@ -1,7 +1,5 @@
 """`reid-lib features` and `reid-lib vpfa`: features of any re-ID model, as files."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -241,37 +239,62 @@ def _write_arrays(path: Path, arrays: dict) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
+    from reid_lib.digest import contents_digest
+
     numbers = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array.dtype.kind in "fiub"}
     with whole(path) as part:
         if path.suffix == ".npz":
             with part.open("wb") as file:
                 np.savez(file, **arrays)
         else:
-            save_file(numbers, part)
+            save_file(numbers, part, {"sha256": contents_digest(numbers)})
 
 
 def read_arrays(path: Path) -> dict:
     """Return the named arrays of a feature file; ValueError where it is absent, unreadable, or has no features."""
-    import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     _check_feature_file(path)
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
     try:
-        if path.suffix == ".npz":
-            loaded = np.load(path, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise ValueError("it is one array, a .npy file under another name")
-            with loaded as file:
-                arrays = dict(file)
-        else:
-            arrays = load_file(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read as a feature file ({error}): write it again") from error
+        arrays = _of_npz(path) if path.suffix == ".npz" else _of_safetensors(path)
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything: BadZipFile, zlib.error, RuntimeError
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as a feature file ({reason}): write it again") from error
     if "features" not in arrays:
         raise ValueError(f"{path} has no array 'features', only {', '.join(arrays) or 'nothing'}: name it so")
+    return arrays
+
+
+def _of_npz(path: Path) -> dict:
+    import numpy as np
+
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it is one array, a .npy file under another name")
+        # an array's header may claim less than is there: only what is read to its end is compared with its checksum
+        if loaded.zip.testzip() is not None:
+            raise ValueError("an array does not match its checksum")
+        return dict(loaded)
+
+
+def _of_safetensors(path: Path) -> dict:
+    """Return the arrays, those in bfloat16 and the like, which NumPy has not, as float32."""
+    import torch
+    from safetensors import safe_open
+
+    from reid_lib.digest import contents_digest
+
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        digest = (file.metadata() or {}).get("sha256")
+    known = (torch.float16, torch.float32, torch.float64)
+    foreign = {name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.dtype not in known}
+    arrays = {name: (t.float() if name in foreign else t).numpy() for name, t in tensors.items()}
+    if digest is not None and digest != contents_digest(arrays):
+        raise ValueError("its content does not match its checksum")
     return arrays
 
 

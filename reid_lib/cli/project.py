@@ -211,7 +211,7 @@ def _run_columns(profile: str, dataset: str, paper: str) -> tuple[str, str, str,
         run = results.read_run(profile, dataset, paper)
     except results.ResultsError:
         return rows, "-", "-", "no run.json"
-    return rows, run["time"], (run["commit"] or "-")[:12], "yes" if run["complete"] else "no"
+    return rows, str(run.get("time", "-")), str(run.get("commit") or "-")[:12], "yes" if run["complete"] else "no"
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

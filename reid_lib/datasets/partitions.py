@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 import pandas as pd
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from reid_lib.datasets.records import DatasetError, Split
 
@@ -92,8 +91,11 @@ def read_new_protocol(path: str | Path, keys: pd.Index) -> pd.Series:
             config = loadmat(file, squeeze_me=True)
         files = [str(file) for file in config["filelist"]]
         roles = pd.Series("", index=pd.MultiIndex.from_tuples([_key(file) for file in files]))
-        for role in ("train", "query", "gallery"):
-            roles.iloc[config[f"{role}_idx"].astype(int) - 1] = role
+        numbers = {role: np.atleast_1d(config[f"{role}_idx"]) for role in ("train", "query", "gallery")}
+        if sorted(np.concatenate(list(numbers.values())).tolist()) != list(range(1, len(files) + 1)):
+            raise ValueError("its lists of train, query and gallery do not name each image once")
+        for role, number in numbers.items():
+            roles.iloc[number.astype(int) - 1] = role
     for what, missing in (
         ("this copy lacks", roles.index.difference(keys)),
         ("it lacks", keys.difference(roles.index)),
@@ -123,5 +125,8 @@ def _reading(path: str | Path, expected: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DatasetError(f"partition file missing: {path}; expected {expected}") from None
-    except (OSError, LookupError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise DatasetError(f"partition file cannot be read: {path} ({error}); expected {expected}") from None
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything: zlib.error, RuntimeError, struct.error
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"partition file cannot be read: {path} ({reason}); expected {expected}") from None

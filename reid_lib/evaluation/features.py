@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 from reid_lib.datasets.image_store import cache_folder, open_store
@@ -23,7 +23,7 @@ from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.devices import images_at_once
-from reid_lib.digest import NOT_DECISIVE, code_digest, keyed, weights_digest
+from reid_lib.digest import NOT_DECISIVE, code_digest, contents_digest, keyed, weights_digest
 from reid_lib.evaluation.matchers import FeatureMatcher, Map
 from reid_lib.evaluation.ranking import (
     RANKS,
@@ -147,17 +147,24 @@ class FeatureBank:  # decision EVAL-8
         if self.folder is None or not self._file(rate).is_file():
             return None
         try:
-            kept = load_file(self._file(rate))
-            return kept if len(kept["features"]) == len(kept["done"]) == len(self.dataset) else None
-        except (SafetensorError, KeyError):  # cut short: made again
+            with safe_open(self._file(rate), "pt") as file:
+                kept, metadata = {name: file.get_tensor(name) for name in ("features", "done")}, file.metadata() or {}
+        except SafetensorError:  # cut short: made again
             return None
+        # a file without the digest is one of before there was any
+        whole_file = metadata.get("sha256", _digest(kept)) == _digest(kept)
+        return kept if whole_file and len(kept["features"]) == len(kept["done"]) == len(self.dataset) else None
 
     def _write(self, kept: dict[str, torch.Tensor], rate: int) -> None:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole(self._file(rate)) as part:
-            save_file(kept, part)
+            save_file(kept, part, {"sha256": _digest(kept)})
+
+
+def _digest(kept: dict[str, torch.Tensor]) -> str:
+    return contents_digest({name: tensor.numpy() for name, tensor in kept.items()})
 
 
 def frozen_features(

@@ -171,8 +171,8 @@ def _rows_of(path: Path) -> pd.DataFrame:
     """The rows of one file, with `folder_dataset` and, as text, the `run` that measured each ("": not known)."""
     rows = results.read_csv(path, results.COLUMNS).assign(folder_dataset=path.parent.name)
     try:
-        runs = mixed.runs_of(rows, json.loads(path.with_suffix(".run.json").read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError):
+        runs = mixed.runs_of(rows, results.record(path.with_suffix(".run.json")))
+    except results.ResultsError:
         return rows.assign(run="")
     groups = rows.groupby(["artefact", "dataset", "method", "seed"], sort=False, dropna=False)
     parts = [part.assign(run=_text(runs.get(*results.groups(part)))) for _, part in groups]

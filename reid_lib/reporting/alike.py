@@ -96,8 +96,8 @@ def check(rows: pd.DataFrame, title: str) -> None:
 
 def _record(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):  # `results.doubt` says so
+        return results.record(path)
+    except results.ResultsError:  # `results.doubt` says so
         return {}
 
 

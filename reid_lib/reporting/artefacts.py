@@ -239,7 +239,7 @@ def _tags(notebook: Path, changed: int) -> frozenset[str]:
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return frozenset(tag for cell in cells for tag in cell.get("metadata", {}).get("tags", ()))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{notebook} is not a Jupyter notebook ({error}): restore it from git.") from error
 
 

@@ -105,14 +105,21 @@ def read(profile: str, dataset: str, paper: str) -> pd.DataFrame:
 def read_run(profile: str, dataset: str, paper: str) -> dict:
     """The provenance that `write` stored last, and `complete`: True when it belongs to the CSV as it is."""
     path = folder(profile, dataset) / f"{paper}.run.json"
+    run, rows = record(path), path.with_name(f"{paper}.csv")
+    return run | {"complete": rows.is_file() and run.get("csv_sha256") == file_digest(rows)}
+
+
+def record(path: Path) -> dict:
+    """What a run.json holds. Raises ResultsError when it is missing, damaged or no record."""
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(f"{path} is missing: the run did not finish; run it again.") from None
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:  # neither text nor JSON are ValueErrors both
         raise ResultsError(f"{path} is damaged ({error}): delete it and run again.") from error
-    rows = path.with_name(f"{paper}.csv")
-    return run | {"complete": rows.is_file() and run.get("csv_sha256") == file_digest(rows)}
+    if not isinstance(found, dict):
+        raise ResultsError(f"{path} is no record of a run: delete it and run again.")
+    return found
 
 
 def doubt(profile: str, dataset: str, paper: str) -> str:
@@ -400,7 +407,8 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, OSError) as error:
-        raise ResultsError(f"{path} cannot be read as a table of results ({error}): restore or delete it.") from error
+        reason = " ".join(str(error).split())
+        raise ResultsError(f"{path} cannot be read as a table of results ({reason}): restore or delete it.") from error
     if tuple(frame.columns) != tuple(columns):
         raise ResultsError(f"{path} must have the columns {', '.join(columns)}; found {', '.join(frame.columns)}.")
     try:
@@ -445,11 +453,9 @@ def _csv(rows: pd.DataFrame) -> str:
 
 def _earlier_runs(path: Path, left: Collection[Group]) -> list[dict]:
     """The runs before this one whose rows are among the groups `left` in the file; `covers` says which of them."""
-    if not path.is_file():
-        return []
     try:
-        last = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
+        last = record(path)
+    except ResultsError:
         return []
     kept = []
     for run in [*last.pop("earlier", []), last]:

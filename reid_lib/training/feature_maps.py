@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from reid_lib.devices import pick_device
+from reid_lib.digest import contents_digest
 from reid_lib.files import whole
 from reid_lib.losses.vpfa import identity_mean_pairs, sample_pairs
 from reid_lib.seeds import torch_generator
@@ -305,6 +306,7 @@ class FeatureMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 }
             ),
         }
+        metadata["sha256"] = _digest(tensors, metadata)
         try:
             with whole(path) as part:
                 save_file(tensors, part, metadata)
@@ -333,9 +335,12 @@ class FeatureMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         except SafetensorError as error:
             raise ValueError(f"{path} is not a whole .safetensors file ({error}): save it again") from error
         cls._check_metadata(path, metadata)
+        # a file of before there was a digest has none
+        if metadata.get("sha256", "") not in ("", _digest(tensors, metadata)):
+            raise ValueError(f"{path} is damaged, its content does not match its checksum: save it again")
         try:
             return cls._restored(metadata, tensors, device)
-        except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{path} does not hold what a {cls.__name__} needs ({reason}): save it again") from error
 
@@ -370,6 +375,11 @@ class FeatureMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             map_.load_state_dict(own)
             estimator.maps_[rate] = map_.to(_device(device)).eval().requires_grad_(False)
         return estimator
+
+
+def _digest(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    texts = (metadata.get(name, "") for name in ("class", "format", "parameters", "fitted"))
+    return contents_digest({name: tensor.cpu().float().numpy() for name, tensor in tensors.items()}, *texts)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
