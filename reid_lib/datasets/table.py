@@ -3,6 +3,8 @@
 import csv
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,22 +78,23 @@ def table(
     if single_camera not in SINGLE_CAMERA:
         raise DatasetError(f"table: single_camera must be one of {', '.join(SINGLE_CAMERA)}, found {single_camera!r}")
     root = check_root("table", root, EXPECTED, SOURCE)
-    rows = _read(_file(root, table)) if table else _names(root)
-    rows, notes = _without_junk(_checked(rows, root))
-    rows = rows.sort_values(["pid", "camid", "path"], ignore_index=True)
-    low = _lr_camera(rows)
-    lonely = _lonely(rows, low) if single_camera == "drop" else set()
-    if "split" in rows:
-        given = _given(rows)
-        lonely &= set(given.test_pids)
-        drawn = (Split(given.train_pids, tuple(pid for pid in given.test_pids if pid not in lonely)),)
-    else:
-        drawn = _drawn(rows, splits, train, seed, lonely)
-    if single_camera == "drop":
-        where = "in no part" if "split" in rows else "kept for training"
-        notes.append(f"{len(lonely):,} identities that cannot be queries are left out of tests, {where}")
-    size = checked_size("table", size)
-    notes += _checked_sizes(rows, root, size) if "rate" in rows else []
+    with _naming(table):
+        rows = _read(_file(root, table)) if table else _names(root)
+        rows, notes = _without_junk(_checked(rows, root))
+        rows = rows.sort_values(["pid", "camid", "path"], ignore_index=True)
+        low = _lr_camera(rows)
+        lonely = _lonely(rows, low) if single_camera == "drop" else set()
+        if "split" in rows:
+            given = _given(rows)
+            lonely &= set(given.test_pids)
+            drawn = (Split(given.train_pids, tuple(pid for pid in given.test_pids if pid not in lonely)),)
+        else:
+            drawn = _drawn(rows, splits, train, seed, lonely)
+        if single_camera == "drop":
+            where = "in no part" if "split" in rows else "kept for training"
+            notes.append(f"{len(lonely):,} identities that cannot be queries are left out of tests, {where}")
+        size = checked_size("table", size)
+        notes += _checked_sizes(rows, root, size) if "rate" in rows else []
     rates = dict(zip(rows["path"], rows["rate"], strict=True)) if "rate" in rows else {}
     reader = StoredReader(root, rates) if rates else None
     rows = rows.drop(columns="split", errors="ignore")
@@ -161,6 +164,16 @@ def _size(file: Path) -> tuple[int, int] | None:
 
 
 # --- read ---
+
+
+@contextmanager
+def _naming(table: str | Path) -> Iterator[None]:
+    """Let an error name the table's file: that is what has to be corrected."""
+    try:
+        yield
+    except DatasetError as error:
+        name = Path(str(table)).name
+        raise DatasetError(str(error) if not name or name in str(error) else f"{error} (in {name})") from None
 
 
 def _file(root: Path, table: str | Path) -> Path:
