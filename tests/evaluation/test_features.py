@@ -202,7 +202,7 @@ def test_a_write_that_breaks_leaves_the_old_file(
     bank = _bank(people, folder=tmp_path)
     bank([1], 2)
 
-    def full(tensors: dict, path: Path) -> None:
+    def full(tensors: dict, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
         raise OSError("no space left on device")
 
