@@ -210,11 +210,19 @@ def feature_kinds(folder: Path) -> dict[str, Kind]:
     return kinds
 
 
+def in_order(content: bytes) -> bytes:
+    """Sort the header of a .safetensors file: its metadata are written in another order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
 def module_kinds(folder: Path) -> dict[str, Kind]:
     arrays = feature_arrays()
     panning = VectorPanning(hidden=8, blocks=1, epochs=1, n_pairs=4, batch_size=2)
     panning.fit(arrays["features"], arrays["features"] + 1, arrays["pid"]).save(folder / "module.safetensors")
-    content = (folder / "module.safetensors").read_bytes()
+    content = in_order((folder / "module.safetensors").read_bytes())
 
     def pan(path: Path) -> object:
         found = VectorPanning.load(path, "cpu")
@@ -262,6 +270,8 @@ def partition_kinds(folder: Path) -> dict[str, Kind]:
     names = np.array([f"1_{p:03d}_{1 + (n > 5)}_{n:02d}.png" for p in (1, 2, 3) for n in (1, 6)], dtype=object)
     parts = {"train_idx": [1, 2], "query_idx": [3, 5], "gallery_idx": [4, 6]}
     savemat(folder / "protocol", {"filelist": names, **parts}, do_compression=True)
+    content = (folder / "protocol").read_bytes()
+    (folder / "protocol").write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + content[116:])  # without the date
     keys = pd.MultiIndex.from_product([(0, 1, 2), (0, 5)])
 
     def plain_halves(content: bytes) -> object:

@@ -121,8 +121,10 @@ def _key(file: str) -> tuple[int, int]:
 def _reading(path: str | Path, expected: str) -> Iterator[None]:
     try:
         yield
-    except DatasetError:
-        raise
+    except DatasetError as error:
+        if str(path) in str(error):
+            raise
+        raise DatasetError(f"partition file {path}: {error}") from None
     except FileNotFoundError:
         raise DatasetError(f"partition file missing: {path}; expected {expected}") from None
     except (PermissionError, MemoryError):

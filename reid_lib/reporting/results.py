@@ -416,7 +416,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             frame[column] = pd.to_numeric(frame[column].replace("", None)).astype(
                 "Int64" if column in _COUNTS else float
             )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ResultsError(
             f"{path} has a cell in {column} that is no number ({error}): restore or delete it."
         ) from error
