@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,12 @@ def whole(path: str | Path) -> Iterator[Path]:  # decision HOUSE-2
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def try_writing(folder: Path) -> None:
+    """Write a file into a folder and remove it: before long work, OSError where nothing can be written there."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+        pass
 
 
 def write_text(path: str | Path, text: str) -> None:

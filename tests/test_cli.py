@@ -332,22 +332,22 @@ def test_interrupted_features_go_on_where_they_stopped(
 ) -> None:
     from reid_lib.evaluation import features
 
-    monkeypatch.setattr(features, "KEEP_EVERY", 2)
+    monkeypatch.setattr(features, "KEEP_EVERY", 0.0)
     embedded, real = [], features.FeatureBank._embed
 
-    def until_stopped(self: object, rows: np.ndarray, rate: int) -> torch.Tensor:
+    def until_stopped(self: object, store: object, rows: np.ndarray, rate: int) -> torch.Tensor:
         if len(embedded) == 5:
             embedded.append(-1)
             raise KeyboardInterrupt
         embedded.append(len(rows))
-        return real(self, rows, rate)
+        return real(self, store, rows, rate)
 
     monkeypatch.setattr(features.FeatureBank, "_embed", until_stopped)
     line = f"features synth --weights {folders / 'w.pth'} -o {folders / 'f.npz'} --batch-size 3".split()
     assert cli.main(line) == 130
     assert not (folders / "f.npz").exists()
     assert cli.main(line) == 0
-    assert embedded == [3] * 5 + [-1] + [3] * 4  # four of the five batches were kept
+    assert embedded == [3] * 5 + [-1] + [3] * 3  # the five batches were kept
     whole = features.FeatureBank(features.FeatureMatcher(network, network.input_size, torch.device("cpu")), small_synth)
     with np.load(folders / "f.npz") as file:
         assert np.allclose(file["features"], whole(small_synth.table.index), rtol=1e-4, atol=1e-5)

@@ -2,7 +2,6 @@
 
 import ast
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from reid_lib.files import whole
+from reid_lib.files import try_writing, whole
 
 FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition")
 
@@ -179,8 +178,7 @@ def check_output(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file")
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
-            pass
+        try_writing(folder)
     except OSError as error:
         raise ValueError(
             f"cannot write into {folder} ({error.strerror}): name another folder, or free some space"

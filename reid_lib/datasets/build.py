@@ -7,7 +7,6 @@ bytes, so `SHA256SUMS` tells whether two people have the same set.
 import io
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from reid_lib.datasets.records import DatasetError, ReIDDataset
 from reid_lib.datasets.resolution import degrade, downsample
 from reid_lib.datasets.table import table
 from reid_lib.digest import file_digest
-from reid_lib.files import whole, write_text
+from reid_lib.files import try_writing, whole, write_text
 from reid_lib.seeds import numpy_generator
 from reid_lib.status import bar
 
@@ -168,8 +167,7 @@ def _open(output: Path, record: dict) -> dict[str, str]:
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=output, prefix=".writable-"):
-            pass
+        try_writing(output)
         there = sorted(path.name for path in output.iterdir())
         begun = (output / SETTINGS).read_text(encoding="utf-8") if SETTINGS in there else ""
         if begun != text and there:

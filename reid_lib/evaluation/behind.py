@@ -8,12 +8,11 @@ scores = evaluate_features(bank, trials, panning)  # evaluation.features: cosine
 import numpy as np
 import torch
 
-from reid_lib.datasets.image_store import open_store
+from reid_lib.datasets.image_store import ImageStore, open_store
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
 from reid_lib.evaluation.features import FeatureBank
 from reid_lib.evaluation.ranking import Matcher
-from reid_lib.status import bar
 
 
 class MatcherBank(FeatureBank):  # decision VPFA-10
@@ -51,23 +50,16 @@ class MatcherBank(FeatureBank):  # decision VPFA-10
         return getattr(self.model, "split", None)
 
     @torch.inference_mode()
-    def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
-        store, found = open_store(self.dataset), torch.empty(len(rows), self.width)
+    def _embed(self, store: ImageStore, rows: np.ndarray, rate: int) -> torch.Tensor:
+        rates, found = torch.full((len(rows),), rate), torch.empty(len(rows), self.width)
+        images = degrade(store.batch(rows).to(self.device), rates, self.kernel)
         genuine = self.dataset.table["camid"].to_numpy()[rows] == self.dataset.genuine_lr_camid
-        as_query = genuine | (rate > 1)
-        sides = [(side, np.flatnonzero(as_query == side)) for side in (True, False)]
-        batches = [
-            (side, of[start : start + self.batch_size])
-            for side, of in sides
-            for start in range(0, len(of), self.batch_size)
-        ]
-        for side, of in bar(batches, what=f"embeddings, r = {rate}", unit="batches", hidden=not self.progress):
-            rates = torch.full((len(of),), rate)
-            images = degrade(store.batch(rows[of]).to(self.device), rates, self.kernel)
-            embedding = (
-                self.model.embed_query(images, rates.to(self.device)) if side else self.model.embed_gallery(images)
-            )
-            found[torch.from_numpy(of)] = embedding[:, : self.width].float().cpu()
+        as_query = torch.from_numpy(genuine | (rate > 1))
+        for of in (as_query, ~as_query):
+            if of.any():
+                some, told = images[of.to(self.device)], rates[of].to(self.device)
+                embedding = self.model.embed_query(some, told) if of is as_query else self.model.embed_gallery(some)
+                found[of] = embedding[:, : self.width].float().cpu()
         bad = int((~found.isfinite().all(1)).sum())
         if bad:
             raise ValueError(

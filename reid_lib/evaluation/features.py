@@ -7,6 +7,7 @@ What stands behind a frozen model (VPFA, an analysis of its features) needs the 
     scores = evaluate_features(bank, trials, panning)
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
-from reid_lib.datasets.image_store import cache_folder, open_store
+from reid_lib.datasets.image_store import ImageStore, cache_folder, open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.datasets.resolution import degrade
@@ -37,7 +38,7 @@ from reid_lib.evaluation.ranking import (
 from reid_lib.files import whole
 from reid_lib.status import bar
 
-KEEP_EVERY = 32  # batches: what an interruption loses at most
+KEEP_EVERY = 60.0  # seconds: what an interruption loses at most
 
 
 class FrozenModel(Protocol):
@@ -81,7 +82,10 @@ class FeatureBank:  # decision EVAL-8
     ) -> None:
         self.model, self.dataset, self.kernel = model, dataset, kernel
         self.folder = None if folder is None else Path(folder)
-        self.batch_size, self.progress = batch_size or images_at_once(model.device), progress
+        self.batch_size, self.progress = (
+            batch_size or images_at_once(getattr(model, "device", torch.device("cpu"))),
+            progress,
+        )
         self._kept: dict[int, dict[str, torch.Tensor]] = {}
 
     @property
@@ -112,24 +116,24 @@ class FeatureBank:  # decision EVAL-8
     def _at_rate(self, rows: np.ndarray, rate: int) -> torch.Tensor:
         kept = self._kept.get(rate) or self._read(rate)
         missing = np.unique(rows if kept is None else rows[~kept["done"][rows].numpy()])
-        starts = range(0, len(missing), self.batch_size)
-        for number, start in enumerate(
-            bar(starts, what=f"features, r = {rate}", unit="batches", hidden=not self.progress or not len(missing)), 1
-        ):
-            batch = missing[start : start + self.batch_size]
-            found = self._embed(batch, rate)
+        batches = [missing[start : start + self.batch_size] for start in range(0, len(missing), self.batch_size)]
+        store, written = open_store(self.dataset) if batches else None, time.monotonic()
+        hidden = not (self.progress and batches)
+        for number, batch in enumerate(bar(batches, what=f"features, r = {rate}", unit="batches", hidden=hidden), 1):
+            found = self._embed(store, batch, rate)
             if kept is None:
                 done = torch.zeros(len(self.dataset), dtype=torch.bool)
                 kept = {"features": found.new_zeros(len(self.dataset), found.shape[1]), "done": done}
             kept["features"][batch], kept["done"][batch] = found, True
-            if number % KEEP_EVERY == 0 or number == len(starts):
+            if number == len(batches) or time.monotonic() - written >= KEEP_EVERY:
                 self._write(kept, rate)
+                written = time.monotonic()
         self._kept[rate] = kept
         return kept["features"][rows]
 
     @torch.inference_mode()
-    def _embed(self, rows: np.ndarray, rate: int) -> torch.Tensor:
-        images = open_store(self.dataset).batch(rows).to(self.model.device)
+    def _embed(self, store: ImageStore, rows: np.ndarray, rate: int) -> torch.Tensor:
+        images = store.batch(rows).to(self.model.device)
         images = degrade(images, torch.full((len(rows),), rate), self.kernel)
         features = self.model.features(images).float().cpu()
         if not features.isfinite().all():

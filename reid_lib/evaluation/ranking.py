@@ -112,6 +112,8 @@ def rank_queries(
     if camids[0] is not None:
         camids = _numbered(*camids, "camids", distances.device)
     if (junk := pids[1] == JUNK).any():
+        if junk.all():
+            raise ValueError("every gallery image has the identity -1, junk by convention: nothing to rank")
         distances, pids = distances[:, ~junk], (pids[0], pids[1][~junk])
         camids = camids if camids[0] is None else (camids[0], camids[1][~junk])
     columns, valid, removed = _same_identity(*pids, *camids)

@@ -10,6 +10,7 @@ import torch
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.mlr import Trial
 from reid_lib.datasets.resolution import degrade
+from reid_lib.devices import images_at_once
 from reid_lib.evaluation.image_quality import LPIPS, per_image
 from reid_lib.evaluation.ranking import Evaluation, Matcher, check_trials, different_queries, indices_of, summarise
 
@@ -85,7 +86,7 @@ def recovery_quality(
     lpips: LPIPS | None = None,
     *,
     kernel: str = "bicubic",
-    batch: int = 32,
+    batch: int | None = None,
 ) -> pd.DataFrame:
     """Down-sample the queries of trials, recover them, and compare them with the HR images that they were.
 
@@ -94,7 +95,7 @@ def recovery_quality(
         trials: trials of one data set.
         lpips: from `image_quality.load_lpips`; None leaves LPIPS out.
         kernel: down-sampling kernel.
-        batch: images at a time.
+        batch: images at a time; None: `devices.images_at_once`.
 
     Returns:
         `image_quality.per_image` of each different query, with its image number ``row`` and ``rate`` before it.
@@ -106,7 +107,7 @@ def recovery_quality(
     dataset, queries = trials[0].dataset, different_queries(trials)
     if dataset.genuine_lr_camid is not None:
         raise ValueError(f"{dataset.name} has genuine LR queries: there is no HR image to compare a recovered one with")
-    store, parts = open_store(dataset), []
+    store, parts, batch = open_store(dataset), [], batch or images_at_once(recoverer.device)
     for start in range(0, len(queries), batch):
         chosen = queries[start : start + batch]
         truth = store.batch(chosen["row"].to_numpy()).to(recoverer.device)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -70,8 +69,7 @@ def check_writable(folder: Path) -> None:
     """Create `folder` and try to write there: call it before long work. Raises ResultsError when it fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
-            pass
+        files.try_writing(folder)
     except OSError as error:
         raise ResultsError(
             f"Cannot write results to {folder} ({error.strerror}): make it writable, free some space, or "

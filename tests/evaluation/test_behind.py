@@ -87,3 +87,11 @@ def test_split_and_shapes_are_checked(people: ReIDDataset, plain: FeatureMatcher
     broken.weights = broken.weights * torch.nan
     with pytest.raises(ValueError, match="NaN or infinite embeddings for 2 of 2 images of synth at rate 3"):
         MatcherBank(broken, people, progress=False)([0, 1], 3)
+
+
+def test_a_matcher_need_not_name_a_device_or_a_split(people: ReIDDataset, plain: FeatureMatcher) -> None:
+    bare = SimpleNamespace(embed_query=plain.embed_query, embed_gallery=plain.embed_gallery, distance=plain.distance)
+    rows = people.table.index[:3].to_numpy()
+    found = MatcherBank(bare, people, progress=False)
+    assert found.split is None
+    assert torch.equal(found(rows, 2), MatcherBank(plain, people, progress=False)(rows, 2))

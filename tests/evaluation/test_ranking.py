@@ -415,3 +415,8 @@ def test_what_is_no_identity_is_refused(query: list, gallery: list, message: str
 def test_distances_in_another_byte_order_are_taken() -> None:
     distances = np.array([[0.1, 0.2]], np.float32)
     assert rank_metrics(distances.astype(">f4"), [1], [1, 2]) == rank_metrics(distances, [1], [1, 2])
+
+
+def test_a_gallery_of_junk_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="every gallery image has the identity -1, junk by convention"):
+        rank_metrics(np.zeros((1, 2), np.float32), [1], [-1, -1])
