@@ -18,7 +18,7 @@ from reid_lib.profiles import settings
 from reid_lib.training.feature_maps import FeatureMap
 from reid_lib.training.run import Run, initialise
 
-FASTER = {"batch_size": 128, "learning_rate": 4e-4}  # decision VPFA-11
+FASTER = {"hidden": 1024}  # decision VPFA-11
 
 
 class VectorPanning(FeatureMap):  # decision VPFA-3, decision VPFA-8
@@ -26,7 +26,7 @@ class VectorPanning(FeatureMap):  # decision VPFA-3, decision VPFA-8
 
     The defaults are the paper's settings (Section 5.2). Training runs in bfloat16 where it is safe (master weights
     stay float32), `transform` in float32. The same parameters, features, machine and number of threads give the same
-    estimator. ``VectorPanning(**FASTER)`` takes a quarter of the steps.
+    estimator. ``VectorPanning(**FASTER)`` has half the width, a third of the weights.
 
     Args:
         pairing: "identity_mean" (paper): mean LR and mean HR feature of each identity (Eq. 2); "image" (released
