@@ -68,8 +68,8 @@ class Run:
     In ``world`` processes (`processes`) an epoch has 1 / ``world`` of the steps, each with ``world`` times the images:
     the global batch of a step is the batches of all processes together, the learning rate stays. A step is what one
     process would do that goes through these batches one after another and averages their gradients: losses and
-    batch-norm statistics are of one batch at a time. What a loop remembers of the images it has seen must be the same
-    in all processes; it takes them from `gathered`, and what was drawn or clustered alike by all, from `from_main`.
+    batch-norm statistics are of one batch at a time. What a loop remembers must be the same in all processes: it takes
+    what is new in a step from `gathered`, and what each has computed of all images, from `from_main`.
     All processes must see the same folder; the main one writes it. A run goes on in as many processes as it began with.
 
     Of two programs that ask for the same run the second waits, and then loads what the first has trained.

@@ -1,23 +1,16 @@
 """Training in two processes on the CPU, against the same training written by hand in one."""
 
 import copy
-import os
-import socket
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from reid_lib.datasets import load
 from reid_lib.devices import pick_device, processes
 from reid_lib.seeds import torch_generator
-from reid_lib.training.cyclegan import CycleGANConfig
-from reid_lib.training.cyclegan import train as train_cyclegan
-from reid_lib.training.drfm import DRFMConfig
-from reid_lib.training.drfm import train as train_drfm
 from reid_lib.training.run import Run, TrainingError, initialise
 
 CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
@@ -106,43 +99,16 @@ def one_process_of_two(folder: Path) -> None:
             train(folder / name, **{name: True})
         except TrainingError as error:
             found[name] = str(error)
-    people = load("synth", identities=8, images_per_camera=1, size=(32, 24))
-    config = CycleGANConfig.for_profile("smoke", width=2, batch=4, epochs=1)
-    found["gan"] = train_cyclegan(config, people, folder=folder / "gan").network.state_dict()
-    people = load("synth", identities=16, images_per_camera=1, size=(32, 24))
-    config = DRFMConfig.for_profile("smoke", width=2, steps=4, epochs=2)
-    drfm = train_drfm(config, people, folder=folder / "drfm")
-    found |= {"drfm": drfm.network.state_dict(), "pseudo_labels": drfm.pseudo_labels}
     rank = processes().process_index
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, in_two_processes: Callable) -> Path:
     """Where two processes have run `one_process_of_two`."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "REID_LIB_CACHE": str(folder / "cache")}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", __file__, str(folder)],
-            env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
-            cwd=Path(__file__).parents[2],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    try:
-        errors = [process.communicate(timeout=1800)[1] for process in both]
-    finally:
-        for process in both:
-            process.kill()
-    assert [process.returncode for process in both] == [0, 0], "\n".join(errors)
+    errors = in_two_processes(__file__, folder)
     assert "epochs" in errors[0]  # the main process alone shows progress
     assert "epochs" not in errors[1]
     return folder
@@ -167,19 +133,6 @@ def test_two_processes_go_down_the_mean_of_their_gradients(found: list[dict]) ->
 def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> None:
     assert same(found[0]["state"], found[1]["state"])
     assert [f["device"] for f in found] == ["cpu", "cpu"]
-
-
-def test_gradients_of_both_players_are_averaged(found: list[dict]) -> None:
-    """Each process saw its own images; generators and discriminators are the same in both all the same."""
-    assert same(found[0]["gan"], found[1]["gan"])
-    assert {name.split(".")[0] for name in found[0]["gan"]} == {"g", "f", "d_hr", "d_lr"}
-
-
-def test_both_find_the_same_pseudo_labels(found: list[dict]) -> None:
-    """Each process has the memory of its own batches; the networks, and so the clusters, are the same in both."""
-    assert torch.equal(found[0]["pseudo_labels"], found[1]["pseudo_labels"])
-    assert (found[0]["pseudo_labels"] >= 0).any(1).all()
-    assert same(found[0]["drfm"], found[1]["drfm"])
 
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
