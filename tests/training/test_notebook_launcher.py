@@ -14,7 +14,7 @@ from reid_lib.devices import processes
 
 ROOT = Path(__file__).parents[2]
 (CELL,) = re.findall(r"^```python notebook\n(.*?)^```", (ROOT / "docs" / "usage.md").read_text("utf-8"), re.M | re.S)
-DEFINED, LAUNCHED, ALONE = CELL.partition("notebook_launcher(fit, num_processes=2)\n")
+DEFINED, LAUNCHED, ALONE = CELL.partition("notebook_launcher(fit_together, num_processes=2)\n")
 # what libraries do when they are imported: the kernel shares work among threads that no process will have
 THREADS = "import torch\ntorch.set_num_threads(2)\ntorch.ones(1000, 1000) @ torch.ones(1000, 1000)\n"
 NOTE = """

@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from reid_lib.devices import pick_device, processes
+from reid_lib.datasets import load
+from reid_lib.devices import main_says, pick_device, processes
 from reid_lib.seeds import torch_generator
+from reid_lib.training import starts
 from reid_lib.training.run import Run, TrainingError, initialise
+from reid_lib.training.starts import StartConfig
 
 CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
 BATCHES = torch.randn(5, 8, 3, generator=torch_generator(0, "batches"))  # two processes leave the fifth out
@@ -83,6 +86,23 @@ def by_hand() -> tuple[dict, list[float]]:
     return copy.deepcopy(main.state_dict()), means
 
 
+def exchange(rank: int) -> dict[str, torch.Tensor]:
+    run, own = Run(None, {}, SEED, {}, CPU, progress=False), torch.tensor([[rank, 7.0]], requires_grad=True)
+    gathered, main = run.gathered(own), own.detach().clone()
+    run.from_main(main)
+    return {"gathered": gathered, "from_main": main}
+
+
+def start_of_a_crowd(folder: Path) -> dict[str, torch.Tensor]:
+    """Make the synthetic start anew, from a small crowd."""
+    few = {"p": 4, "pad": 2, "epochs": 1, "warmup": 0, "milestones": (), "steps": 4}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starts, "synth", lambda seed: load("synth", identities=8, images_per_camera=1, size=(32, 24)))
+        patch.setattr(starts, "StartConfig", lambda width: StartConfig(width, **few))
+        patch.setattr(starts, "cache_folder", lambda: folder)
+        return starts.synthetic_start(2)
+
+
 def one_process_of_two(folder: Path) -> None:
     """What each process does; what it found goes into ``rank.pt``."""
     written, save = [], torch.save
@@ -100,6 +120,7 @@ def one_process_of_two(folder: Path) -> None:
         except TrainingError as error:
             found[name] = str(error)
     rank = processes().process_index
+    found |= exchange(rank) | {"start": start_of_a_crowd(folder), "main_says": main_says(rank == 0)}
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -110,7 +131,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, in_two_processes: Callable)
     folder = tmp_path_factory.mktemp("two")
     errors = in_two_processes(__file__, folder)
     assert "epochs" in errors[0]  # the main process alone shows progress
-    assert "epochs" not in errors[1]
+    assert "whole: " not in errors[1]
     return folder
 
 
@@ -133,6 +154,20 @@ def test_two_processes_go_down_the_mean_of_their_gradients(found: list[dict]) ->
 def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> None:
     assert same(found[0]["state"], found[1]["state"])
     assert [f["device"] for f in found] == ["cpu", "cpu"]
+
+
+def test_exchanges(found: list[dict]) -> None:
+    for f in found:
+        assert f["gathered"].tolist() == [[0, 7], [1, 7]]
+        assert not f["gathered"].requires_grad
+        assert f["from_main"].tolist() == [[0, 7]]
+        assert f["main_says"] is True
+
+
+def test_the_synthetic_start_is_trained_by_one_process(found: list[dict], folder: Path) -> None:
+    (checkpoint,) = (folder / "starts").glob("*/last.pt")
+    assert torch.load(checkpoint, weights_only=True)["processes"] == 1
+    assert same(found[0]["start"], found[1]["start"])
 
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
