@@ -174,7 +174,16 @@ class Run:
         return {name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(speed)}
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
-        """Yield the batches of the epoch; of several processes each gets its own, all as many."""
+        """Yield the batches of the epoch; of several processes each gets its own, all as many.
+
+        Raises:
+            TrainingError: there are fewer than processes.
+        """
+        if len(batches) < self.world > 1:
+            raise TrainingError(
+                f"epoch {self.epoch} has {len(batches)} batch(es), and each of {self.world} processes needs one: "
+                "start fewer processes, or make the batches smaller"
+            )
         share = batches[self.rank : len(batches) // self.world * self.world : self.world]
         for done, batch in enumerate(share, start=1):
             yield batch
@@ -276,8 +285,7 @@ class Run:
         The means are NaN or infinite in all processes where they are in one, so that all stop.
         """
         if not self._terms:
-            given = "no batch" if self.world == 1 else f"fewer batches than the {self.world} processes"
-            raise TrainingError(f"epoch {self.epoch} had no step: the data set gives {given}")
+            raise TrainingError(f"epoch {self.epoch} had no step: the data set gives no batch")
         recent = self.mean(torch.stack([torch.stack(list(terms.values())) for terms in self._terms[start:]]))
         if self._uneven:
             raise TrainingError(

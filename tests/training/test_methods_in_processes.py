@@ -25,6 +25,7 @@ from reid_lib.training.methods import METHODS
 from reid_lib.training.run import Run
 
 CPU = torch.device("cpu")
+MORE = {"vpfa": {"n_pairs": 128}}  # than the one batch of smoke, for two processes
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 EXCHANGES = ("mean", "gathered", "from_main")
 
@@ -34,8 +35,8 @@ class Killed(Exception):
 
 
 def fit(name: str, folder: Path | None = None, **changes: object) -> Any:
-    method, people = METHODS[name], load("synth", identities=16, images_per_camera=2, size=(64, 32))
-    config = method.config.for_profile("smoke", **changes)
+    method, people = METHODS[name], load("synth", identities=16, images_per_camera=1, size=(64, 32))
+    config = method.config.for_profile("smoke", **MORE.get(name, {}), **changes)
     return method.train(config, people, folder=folder, device=CPU, progress=False)
 
 

@@ -120,6 +120,10 @@ def one_process_of_two(folder: Path) -> None:
         except TrainingError as error:
             found[name] = str(error)
     rank = processes().process_index
+    try:
+        next(Run(None, {}, SEED, {}, CPU, progress=False).batches(BATCHES[:1]))
+    except TrainingError as error:
+        found["few"] = str(error)
     found |= exchange(rank) | {"start": start_of_a_crowd(folder), "main_says": main_says(rank == 0)}
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -154,6 +158,11 @@ def test_two_processes_go_down_the_mean_of_their_gradients(found: list[dict]) ->
 def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> None:
     assert same(found[0]["state"], found[1]["state"])
     assert [f["device"] for f in found] == ["cpu", "cpu"]
+
+
+def test_fewer_batches_than_processes_are_refused_in_both(found: list[dict]) -> None:
+    expected = "epoch 0 has 1 batch(es), and each of 2 processes needs one: start fewer processes, or make the batches"
+    assert all(f["few"].startswith(expected) for f in found)
 
 
 def test_exchanges(found: list[dict]) -> None:
