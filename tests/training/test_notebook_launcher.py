@@ -32,12 +32,12 @@ def execute(free_port: Callable[[], str], tmp_path: Path, monkeypatch: pytest.Mo
     """Execute cells in a kernel of this interpreter, which works in a folder; return what they print."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
 
     def execute(*cells: str) -> str:
         port = f'num_processes=2, use_port="{free_port()}"'  # the usual one may be taken
         notebook = new_notebook(cells=[new_code_cell(cell.replace("num_processes=2", port)) for cell in cells])
-        NotebookClient(notebook, timeout=600, kernel_name="python3").execute(cwd=str(tmp_path))
+        NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(tmp_path))
         return "".join(output.get("text", "") for cell in notebook.cells for output in cell.outputs)
 
     return execute
@@ -58,6 +58,7 @@ def test_the_cell_trains_as_two_processes_do(execute: Callable, in_two_processes
     assert LAUNCHED
     assert ALONE
     said = execute(THREADS, CELL, NOTE)
+    assert "0 of 4 epochs" in said  # the main process's progress
     assert "a run of 2 process(es), this is one of 1: loaded as it is" in said
     names = ("0.pt", "1.pt", "alone.pt", "launched/0.pt", "launched/1.pt")
     first, *others = (torch.load(tmp_path / name, weights_only=True) for name in names)
