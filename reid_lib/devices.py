@@ -1,27 +1,63 @@
 """Where the work runs: this process's device and cores, and the processes that a launcher has started together."""
 
+import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import torch
 
 PRECISION_VARIABLE = "REID_LIB_PRECISION"
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
 
-def processes() -> "PartialState | None":
+def processes() -> "PartialState | None":  # decision ENGINE-12
     """Return the processes that a launcher has started together; None for a process on its own, as in a notebook.
 
     They run on CUDA devices, one each, or on the CPU where there are none or ACCELERATE_USE_CPU is "true".
+
+    Raises:
+        RuntimeError: the process was forked from a notebook that had looked for a GPU.
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) < 2:
+    if _alone.get() or int(os.environ.get("WORLD_SIZE") or 1) < 2:
         return None
     from accelerate import PartialState
 
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-    return PartialState(cpu=on_cpu or not torch.cuda.is_available())
+    on_gpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true" and torch.cuda.is_available()
+    if multiprocessing.parent_process():  # as notebook_launcher starts them
+        if on_gpu and torch.cuda._is_in_bad_fork():
+            raise RuntimeError(
+                "expected a notebook that has not looked for a GPU yet, found that CUDA was in use before its "
+                "processes were started: restart the kernel and call notebook_launcher in the first cell"
+            )
+        # a forked process has the notebook's memory but not its threads, and would wait for them forever
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+    return PartialState(cpu=not on_gpu)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it a process is on its own, whatever a launcher has started (`processes` is None)."""
+    before = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
+
+
+def main_says(answer: bool) -> bool:
+    """Return the main process's ``answer``, so that all take one way; on its own, a process's own answer."""
+    if processes() is None:
+        return answer
+    answers = [answer]
+    torch.distributed.broadcast_object_list(answers, 0)
+    return answers[0]
 
 
 def pick_device() -> torch.device:

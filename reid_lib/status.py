@@ -4,6 +4,7 @@ People read it in the notebook or terminal where they started it; `reid_lib.jobs
 REID_LIB_STATUS names.
 """
 
+import multiprocessing
 import os
 import sys
 import time
@@ -60,9 +61,12 @@ def bar(iterable: Iterable | None = None, *, what: str, unit: str, hidden: bool 
 
 
 def _in_notebook() -> bool:
-    """Whether this code runs in a notebook's kernel: loaded modules alone do not tell."""
+    """Whether this code runs in a notebook's kernel: loaded modules alone do not tell.
+
+    A process that was forked from one has its memory, but what it displays reaches nobody; what it prints does.
+    """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is not None
+    return getattr(shell, "kernel", None) is not None and multiprocessing.parent_process() is None
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""In which precision networks are trained."""
+"""In which precision networks are trained, and what a process knows of the others."""
+
+import multiprocessing
 
 import pytest
 import torch
@@ -45,3 +47,20 @@ def test_another_precision_is_another_run(tmp_path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(devices.PRECISION_VARIABLE, wanted)
         folders.add(data.open_run("reid_lib.training.lrar", {}, {}, 0, tmp_path, progress=False).folder)
     assert len(folders) == 2
+
+
+def test_a_process_forked_from_a_notebook_that_looked_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: "the kernel")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    with pytest.raises(RuntimeError, match="restart the kernel and call notebook_launcher in the first cell"):
+        devices.pick_device()
+
+
+def test_a_process_is_alone_within_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with devices.alone():
+        assert devices.processes() is None
+        assert devices.main_says(True)

@@ -60,22 +60,23 @@ def parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
 
 
 # decision CADNET-10
-def check_discriminators(steps: Sequence[Mapping[str, torch.Tensor]], epoch: int, weights: Mapping[str, str]) -> None:
+def check_discriminators(run: Run, steps: Sequence[Mapping[str, torch.Tensor]], weights: Mapping[str, str]) -> None:
     """Stop where a discriminator has won outright.
 
     Args:
+        run: the run, in its epoch.
         steps: the noted terms of each step of the epoch.
-        epoch: its number.
         weights: for each discriminator's name the setting that leaves its loss out when it is 0.
 
     Raises:
-        TrainingError: a discriminator's loss was exactly 0 in every step.
+        TrainingError: a discriminator's loss was exactly 0 in every step, of all processes.
     """
     for name, weight in weights.items():
-        if f"loss_{name}" in steps[0] and not torch.stack([step[f"loss_{name}"] for step in steps]).any():
+        # a loss is never below 0: its mean is 0 where it is 0 in all processes, and then all of them stop
+        if f"loss_{name}" in steps[0] and not run.mean(torch.stack([step[f"loss_{name}"] for step in steps])).any():
             raise TrainingError(
-                f"{name.upper()} has won outright: its loss was exactly 0 in every step of epoch {epoch}, so that it "
-                "learns nothing more and gives the other player no gradient to follow. Lower "
+                f"{name.upper()} has won outright: its loss was exactly 0 in every step of epoch {run.epoch}, so that "
+                "it learns nothing more and gives the other player no gradient to follow. Lower "
                 f"discriminator_learning_rate or discriminator_width, or leave it out with {weight}=0; the checkpoint "
                 "of the epoch before, if there is one, is kept"
             )

@@ -187,7 +187,7 @@ def train(
             steps.append(iterate(run, network, config, optimizers, batch))
             run.note(steps[-1], images=len(batch.inputs))
         scheduler.step()
-        check_discriminators(steps, epoch, WEIGHTS)
+        check_discriminators(run, steps, WEIGHTS)
     return CADNetMatcher(network, pd.DataFrame(run.history), size, data.device, split)
 
 

@@ -115,9 +115,11 @@ def train(
         clusters = int(found.max()) + 1
         kept = memory.settle(epoch, found, clusters, alone, config)
         labels = memory.labels[epoch]
+        run.from_main(labels)
         counts = {"clusters": torch.tensor(float(clusters)), "kept": torch.tensor(float(kept))}
         noted = counts | shares(labels, data.low)
         phi = normalize(centroids(features, labels, int(labels.max()) + 1))  # the clusters' means, to begin with
+        run.from_main(phi)
         network.train()
         for indices in run.batches(labelled_batches(labels, config, seed, epoch)):
             own = labels[torch.from_numpy(indices).to(data.device)]
@@ -126,7 +128,7 @@ def train(
             f = normalize(f.float())
             terms = {"contrast": losses.cluster_loss(f, own, phi, config.tau)}
             run.descend(optimizer, terms)
-            losses.update_clusters(phi, f.detach(), own, config.momentum)
+            losses.update_clusters(phi, run.gathered(f), run.gathered(own), config.momentum)
             run.note(terms | noted, images=len(indices))
         scheduler.step()
     return ClusterContrastMatcher(network, pd.DataFrame(run.history), memory.labels, config, data)

@@ -95,10 +95,10 @@ class CycleGANConfig:  # decision CYCLEGAN-1, decision CYCLEGAN-5
         return cls(**settings(profile, smaller, changes))
 
 
-class ImageBuffer:  # decision CYCLEGAN-2
+class ImageBuffer:  # decision CYCLEGAN-2, decision ENGINE-11
     """Generated images of earlier steps, shown to a discriminator again (Section 4, after Shrivastava et al., 2017).
 
-    It is a part of the run, so a resumed training goes on with the images that were in it.
+    It is a part of the run, so a resumed training goes on with the images that were in it. All processes have the same.
 
     Args:
         size: how many images it holds.
@@ -108,20 +108,30 @@ class ImageBuffer:  # decision CYCLEGAN-2
     def __init__(self, size: int, device: torch.device) -> None:
         self.size, self.device, self.images = size, device, []
 
-    def exchange(self, fresh: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def exchange(self, fresh: torch.Tensor, run: Run) -> torch.Tensor:
         """Return images (N, 3, H, W) for the discriminator: of each fresh one, itself or, half the time, an older one.
 
-        Until the buffer is full, all fresh images go in and come back; then a fresh one replaces the one given out.
+        Until the buffer is full, all fresh images go in and come back; then a fresh one replaces the one given out. The
+        images of all processes go through it one after another, by rank.
         """
-        shown = []
-        for image in fresh.detach():
-            if len(self.images) < self.size:
+        n, shown = len(fresh), []
+        before = len(self.images) + run.rank * n
+        places = torch.tensor([self._place(before + i, run.generator) for i in range(n)])
+        for image, place in zip(run.gathered(fresh), run.gathered(places).tolist(), strict=True):
+            if place == len(self.images):
                 self.images.append(image.clone())
-            elif torch.rand((), generator=generator) < 0.5:
-                index = int(torch.randint(self.size, (), generator=generator))
-                self.images[index], image = image.clone(), self.images[index]
+            elif place >= 0:
+                self.images[place], image = image.clone(), self.images[place]
             shown.append(image)
-        return torch.stack(shown)
+        return torch.stack(shown[run.rank * n : (run.rank + 1) * n])
+
+    def _place(self, number: int, generator: torch.Generator) -> int:
+        """Return the place of image ``number`` in the buffer, the next one until it is full; -1 where it gets none."""
+        if number < self.size:
+            return number
+        if torch.rand((), generator=generator) < 0.5:
+            return int(torch.randint(self.size, (), generator=generator))
+        return -1
 
     def state_dict(self) -> dict[str, list[torch.Tensor]]:
         """Return the images."""
@@ -204,8 +214,8 @@ def train(  # decision CYCLEGAN-3
             # Eq. 3: G and F minimise L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F)
             terms, fake_hr, fake_lr = generator_terms(network, config, lr, hr)
             run.descend(optimizers["generators"], terms)
-            old_lr = buffers["buffer_lr"].exchange(fake_lr, run.generator)
-            old_hr = buffers["buffer_hr"].exchange(fake_hr, run.generator)
+            old_lr = buffers["buffer_lr"].exchange(fake_lr, run)
+            old_hr = buffers["buffer_hr"].exchange(fake_hr, run)
             judged = discriminators(run, network, optimizers, (hr, old_hr), (lr, old_lr))
             noted = {name: term.detach() for name, term in terms.items()} | judged
             run.note(noted, images=len(hr) + len(lr))

@@ -212,6 +212,7 @@ def train(
         features = extract(run, network, data, config)
         noted = relabel(memory, features, data, config, epoch)
         memory.fill(features._asdict())
+        run.from_main(*memory.buffers())
         network.train()
         for indices, ambiguous in run.batches(batches(memory.labels[epoch], data, config, seed, epoch)):
             step(run, network, memory, optimizer, data, config, (indices, ambiguous), noted)
@@ -301,7 +302,7 @@ def step(
     if config.lambda_ps:
         terms["sharpening"] = sharpening(run, network, memory, data, config, batch[1])
     run.descend(optimizer, losses.total(terms, config.lambda_ps))
-    memory.update(indices, f._asdict(), config.alpha)
+    memory.update(run.gathered(indices), {s: run.gathered(getattr(f, s)) for s in memory.spaces}, config.alpha)
     run.note(terms | noted, images=len(indices))
 
 

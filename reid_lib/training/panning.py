@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from reid_lib.datasets.mlr import MLR_RATES, Trial
-from reid_lib.devices import pick_device, precision
+from reid_lib.devices import main_says, pick_device, precision
 from reid_lib.digest import NOT_DECISIVE, code_digest, keyed
 from reid_lib.evaluation.features import FeatureBank, evaluate_features
 from reid_lib.evaluation.ranking import Evaluation, summarise
@@ -55,7 +55,8 @@ def fit_to_bank(  # decision VPFA-7
         computed = [code_digest(name, NOT_DECISIVE) for name in (module, __name__)]
         computed.append(str(precision(torch.device(panning.device or pick_device()))))  # decision FIELD-3
         file = keyed(folder, "vpfa", *what, *computed).with_suffix(".safetensors")
-    if file is None or not _loaded(panning, file):
+    # the main process looks for all: where only some found it, the others would wait for them in the loop
+    if file is None or not main_says(file.is_file()) or not _loaded(panning, file):
         _fit(panning, bank, split, rates, identities)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ A loop itself stays visible in ``training/<paper>.py``; it looks like this::
                 terms = {"identity": ..., "triplet": ...}
             run.step(optimizer, terms)
 
-Under ``accelerate launch`` (or ``torchrun``) the same loop runs in several processes: each takes its share of an
-epoch's batches, and a step goes down the mean of their gradients. Modules are not wrapped, so a loop may call any part
-of a network.
+Under ``accelerate launch`` (or ``torchrun``, or in a notebook ``accelerate.notebook_launcher``) the same loop runs in
+several processes: each takes its share of an epoch's batches, and a step goes down the mean of their gradients. Modules
+are not wrapped, so a loop may call any part of a network.
 """
 
 import json
@@ -66,8 +66,11 @@ class Run:
     epoch). So a checkpoint holds no state of a generator or a sampler.
 
     In ``world`` processes (`processes`) an epoch has 1 / ``world`` of the steps, each with ``world`` times the images:
-    the effective batch grows, the learning rate stays. All processes must see the same folder; the main one writes it.
-    A run goes on in as many processes as it began with.
+    the global batch of a step is the batches of all processes together, the learning rate stays. A step is what one
+    process would do that goes through these batches one after another and averages their gradients: losses and
+    batch-norm statistics are of one batch at a time. What a loop remembers must be the same in all processes: it takes
+    what is new in a step from `gathered`, and what each has computed of all images, from `from_main`.
+    All processes must see the same folder; the main one writes it. A run goes on in as many processes as it began with.
 
     Of two programs that ask for the same run the second waits, and then loads what the first has trained.
 
@@ -171,7 +174,16 @@ class Run:
         return {name: f"{value:.3g}" for name, value in means.items()} | {"img/s": round(speed)}
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[Batch]:
-        """Yield the batches of the epoch; of several processes each gets its own, all as many."""
+        """Yield the batches of the epoch; of several processes each gets its own, all as many.
+
+        Raises:
+            TrainingError: there are fewer than processes.
+        """
+        if len(batches) < self.world > 1:
+            raise TrainingError(
+                f"epoch {self.epoch} has {len(batches)} batch(es), and each of {self.world} processes needs one: "
+                "start fewer processes, or make the batches smaller"
+            )
         share = batches[self.rank : len(batches) // self.world * self.world : self.world]
         for done, batch in enumerate(share, start=1):
             yield batch
@@ -236,18 +248,36 @@ class Run:
         present = torch.tensor([float(p.grad is not None) for p in parameters]).to(self.device)
         gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
         sizes = [len(parameters), *(p.numel() for p in parameters)]
-        present, *means = self._mean(torch.cat([present, *gradients])).split(sizes)
+        present, *means = self.mean(torch.cat([present, *gradients])).split(sizes)
         self._uneven += ((present > 0) & (present < 1)).sum()
         for p, mean in zip(parameters, means, strict=True):
             if p.grad is not None:
                 p.grad.copy_(mean.view_as(p))
 
-    def _mean(self, values: torch.Tensor) -> torch.Tensor:
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Replace ``values`` by their mean over the processes."""
         if self.world > 1:
             torch.distributed.all_reduce(values)
             values /= self.world
         return values
+
+    def gathered(self, values: torch.Tensor) -> torch.Tensor:  # decision ENGINE-11
+        """Return the ``values`` (n, ...) of all processes, (world n, ...), by rank; no gradient passes through.
+
+        Every process must have as many, as it has where they are of its own batch of one size.
+        """
+        if self.world == 1:
+            return values.detach()
+        own = values.detach().to(self.device).contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.world)]
+        torch.distributed.all_gather(parts, own)
+        return torch.cat(parts).to(values.device)
+
+    def from_main(self, *tensors: torch.Tensor) -> None:  # decision ENGINE-11
+        """Replace contiguous ``tensors`` by those of the main process, which have the same shapes."""
+        if self.world > 1:
+            for tensor in tensors:
+                torch.distributed.broadcast(tensor, 0)
 
     def _finite(self, start: int) -> torch.Tensor:
         """Return the notes since step ``start``, means over the processes (steps, terms); TrainingError if one is not.
@@ -255,9 +285,8 @@ class Run:
         The means are NaN or infinite in all processes where they are in one, so that all stop.
         """
         if not self._terms:
-            given = "no batch" if self.world == 1 else f"fewer batches than the {self.world} processes"
-            raise TrainingError(f"epoch {self.epoch} had no step: the data set gives {given}")
-        recent = self._mean(torch.stack([torch.stack(list(terms.values())) for terms in self._terms[start:]]))
+            raise TrainingError(f"epoch {self.epoch} had no step: the data set gives no batch")
+        recent = self.mean(torch.stack([torch.stack(list(terms.values())) for terms in self._terms[start:]]))
         if self._uneven:
             raise TrainingError(
                 f"up to step {len(self._terms) - 1} of epoch {self.epoch} a parameter had a gradient in some processes "
@@ -280,10 +309,8 @@ class Run:
 
     def _save(self) -> None:  # decision ENGINE-3
         """Write history and checkpoint in the main process, with its buffers (batch-norm statistics), for all."""
-        if self.world > 1:
-            modules = (part for part in self.parts.values() if isinstance(part, torch.nn.Module))
-            for buffer in (buffer for module in modules for buffer in module.buffers()):
-                torch.distributed.broadcast(buffer, 0)
+        modules = (part for part in self.parts.values() if isinstance(part, torch.nn.Module))
+        self.from_main(*(buffer for module in modules for buffer in module.buffers()))
         if self.folder and self.rank == 0:
             self._write()
         if self._together:

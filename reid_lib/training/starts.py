@@ -6,6 +6,7 @@ import torch
 
 from reid_lib.datasets.image_store import cache_folder
 from reid_lib.datasets.synth import synth
+from reid_lib.devices import alone
 from reid_lib.networks.encoder import Encoder
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.networks.resnet import resnet50
@@ -75,10 +76,12 @@ def synthetic_start(width: int) -> dict[str, torch.Tensor]:  # decision SYNTH-3
     """Return weights for ``tiny(width)`` that do for it what ImageNet does for the papers' ResNet-50.
 
     They are the backbone's of an HR-only baseline trained on a synthetic crowd of its own, whose identities and cameras
-    are in no other data set. It is trained once, in about a minute, and kept in the cache folder.
+    are in no other data set. It is trained once, in about a minute, and kept in the cache folder. Of several processes
+    the first trains it on its own and the others wait, so that it is the same whoever asks for it.
     """
     config = StartConfig(width)
     data = TrainingSet(synth(seed=START_CROWD), device=torch.device("cpu"))
-    with torch.random.fork_rng(devices=[]):  # the heads' random start must not depend on whether it is kept already
+    # the heads' random start must not depend on whether it is kept already
+    with alone(), torch.random.fork_rng(devices=[]):
         model = learn(__name__, config, data, lambda: tiny(width=width), 0, cache_folder() / "starts", True)
     return model.backbone.state_dict()

@@ -15,6 +15,7 @@ from torch import nn
 from reid_lib.losses.vpfa import vector_panning_loss
 from reid_lib.networks.vpfa import VectorPanningModule
 from reid_lib.profiles import settings
+from reid_lib.seeds import torch_generator
 from reid_lib.training.feature_maps import FeatureMap
 from reid_lib.training.run import Run, initialise
 
@@ -135,8 +136,9 @@ def train(
     # "a fixed learning rate schedule" (Section 4.4): halved every 30 of 120 epochs in the released scripts
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 4), gamma=0.5)
     run = Run(None, {}, seed, {"module": module, "optimizer": optimizer}, lr.device, progress, name="vpfa")
-    for _ in run.epochs(epochs):  # Algorithm 1, stage 2 (2)
-        order = torch.randperm(len(lr), generator=run.generator).to(lr.device)
+    for epoch in run.epochs(epochs):  # Algorithm 1, stage 2 (2)
+        # one order for all processes, of which each takes its share
+        order = torch.randperm(len(lr), generator=torch_generator(seed, "epoch", epoch)).to(lr.device)
         for rows in run.batches(order.split(batch_size)):
             z_lr, z_hr = lr[rows], hr[rows]  # (a) a mini-batch of paired features
             with run.autocast():

@@ -31,11 +31,12 @@ def test_a_discriminators_step_by_hand() -> None:
 
 def test_one_step_with_a_loss_is_no_outright_win() -> None:
     zero, some = torch.tensor(0.0), torch.tensor(1e-30)
-    weights = {"d_f": "lambda_f", "d_i": "lambda_i"}
-    check_discriminators([{"loss_d_f": zero, "loss_d_i": some}, {"loss_d_f": some, "loss_d_i": zero}], 3, weights)
+    weights, run = {"d_f": "lambda_f", "d_i": "lambda_i"}, Run(None, {}, 0, {}, torch.device("cpu"), progress=False)
+    run.epoch = 3
+    check_discriminators(run, [{"loss_d_f": zero, "loss_d_i": some}, {"loss_d_f": some, "loss_d_i": zero}], weights)
     with pytest.raises(TrainingError, match=r"D_I has won .* epoch 3, .* leave it out with lambda_i=0"):
-        check_discriminators([{"loss_d_f": some, "loss_d_i": zero}] * 2, 3, weights)
-    check_discriminators([{"identity": zero}], 0, weights)
+        check_discriminators(run, [{"loss_d_f": some, "loss_d_i": zero}] * 2, weights)
+    check_discriminators(run, [{"identity": zero}], weights)
 
 
 def test_accuracy_by_hand() -> None:

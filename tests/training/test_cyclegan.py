@@ -27,7 +27,7 @@ from reid_lib.training.cyclegan import (
     train,
     unpaired_batches,
 )
-from reid_lib.training.run import TrainingError, initialise
+from reid_lib.training.run import Run, TrainingError, initialise
 
 CPU = torch.device("cpu")
 # a buffer of five is full in the first epoch of four steps
@@ -182,10 +182,10 @@ def test_batches_are_unpaired_and_show_every_image() -> None:
 
 
 def test_the_buffer_by_hand() -> None:
-    buffer, draw = ImageBuffer(3, CPU), torch_generator(0)
+    buffer, run = ImageBuffer(3, CPU), Run(None, {}, 0, {}, CPU, progress=False)
     images = torch.arange(200.0).view(200, 1, 1, 1)
-    assert torch.equal(buffer.exchange(images[:3], draw), images[:3])
-    shown = buffer.exchange(images[3:], draw).flatten()
+    assert torch.equal(buffer.exchange(images[:3], run), images[:3])
+    shown = buffer.exchange(images[3:], run).flatten()
     old = shown < torch.arange(3, 200)
     assert 70 < old.sum() < 127  # half of 197
     assert len(set(shown.tolist())) == 197  # whatever was given out left the buffer

@@ -1,10 +1,8 @@
 """Training in two processes on the CPU, against the same training written by hand in one."""
 
 import copy
-import os
-import socket
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +10,11 @@ import torch
 from torch import nn
 
 from reid_lib.datasets import load
-from reid_lib.devices import pick_device, processes
+from reid_lib.devices import main_says, pick_device, processes
 from reid_lib.seeds import torch_generator
-from reid_lib.training.cyclegan import CycleGANConfig
-from reid_lib.training.cyclegan import train as train_cyclegan
-from reid_lib.training.drfm import DRFMConfig
-from reid_lib.training.drfm import train as train_drfm
+from reid_lib.training import starts
 from reid_lib.training.run import Run, TrainingError, initialise
+from reid_lib.training.starts import StartConfig
 
 CPU, EPOCHS, SEED = torch.device("cpu"), 3, 5
 BATCHES = torch.randn(5, 8, 3, generator=torch_generator(0, "batches"))  # two processes leave the fifth out
@@ -90,6 +86,23 @@ def by_hand() -> tuple[dict, list[float]]:
     return copy.deepcopy(main.state_dict()), means
 
 
+def exchange(rank: int) -> dict[str, torch.Tensor]:
+    run, own = Run(None, {}, SEED, {}, CPU, progress=False), torch.tensor([[rank, 7.0]], requires_grad=True)
+    gathered, main = run.gathered(own), own.detach().clone()
+    run.from_main(main)
+    return {"gathered": gathered, "from_main": main}
+
+
+def start_of_a_crowd(folder: Path) -> dict[str, torch.Tensor]:
+    """Make the synthetic start anew, from a small crowd."""
+    few = {"p": 4, "pad": 2, "epochs": 1, "warmup": 0, "milestones": (), "steps": 4}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starts, "synth", lambda seed: load("synth", identities=8, images_per_camera=1, size=(32, 24)))
+        patch.setattr(starts, "StartConfig", lambda width: StartConfig(width, **few))
+        patch.setattr(starts, "cache_folder", lambda: folder)
+        return starts.synthetic_start(2)
+
+
 def one_process_of_two(folder: Path) -> None:
     """What each process does; what it found goes into ``rank.pt``."""
     written, save = [], torch.save
@@ -106,45 +119,23 @@ def one_process_of_two(folder: Path) -> None:
             train(folder / name, **{name: True})
         except TrainingError as error:
             found[name] = str(error)
-    people = load("synth", identities=8, images_per_camera=1, size=(32, 24))
-    config = CycleGANConfig.for_profile("smoke", width=2, batch=4, epochs=1)
-    found["gan"] = train_cyclegan(config, people, folder=folder / "gan").network.state_dict()
-    people = load("synth", identities=16, images_per_camera=1, size=(32, 24))
-    config = DRFMConfig.for_profile("smoke", width=2, steps=4, epochs=2)
-    drfm = train_drfm(config, people, folder=folder / "drfm")
-    found |= {"drfm": drfm.network.state_dict(), "pseudo_labels": drfm.pseudo_labels}
     rank = processes().process_index
+    try:
+        next(Run(None, {}, SEED, {}, CPU, progress=False).batches(BATCHES[:1]))
+    except TrainingError as error:
+        found["few"] = str(error)
+    found |= exchange(rank) | {"start": start_of_a_crowd(folder), "main_says": main_says(rank == 0)}
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, in_two_processes: Callable) -> Path:
     """Where two processes have run `one_process_of_two`."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "REID_LIB_CACHE": str(folder / "cache")}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", __file__, str(folder)],
-            env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
-            cwd=Path(__file__).parents[2],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    try:
-        errors = [process.communicate(timeout=1800)[1] for process in both]
-    finally:
-        for process in both:
-            process.kill()
-    assert [process.returncode for process in both] == [0, 0], "\n".join(errors)
+    errors = in_two_processes(__file__, folder)
     assert "epochs" in errors[0]  # the main process alone shows progress
-    assert "epochs" not in errors[1]
+    assert "whole: " not in errors[1]
     return folder
 
 
@@ -169,17 +160,23 @@ def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> Non
     assert [f["device"] for f in found] == ["cpu", "cpu"]
 
 
-def test_gradients_of_both_players_are_averaged(found: list[dict]) -> None:
-    """Each process saw its own images; generators and discriminators are the same in both all the same."""
-    assert same(found[0]["gan"], found[1]["gan"])
-    assert {name.split(".")[0] for name in found[0]["gan"]} == {"g", "f", "d_hr", "d_lr"}
+def test_fewer_batches_than_processes_are_refused_in_both(found: list[dict]) -> None:
+    expected = "epoch 0 has 1 batch(es), and each of 2 processes needs one: start fewer processes, or make the batches"
+    assert all(f["few"].startswith(expected) for f in found)
 
 
-def test_both_find_the_same_pseudo_labels(found: list[dict]) -> None:
-    """Each process has the memory of its own batches; the networks, and so the clusters, are the same in both."""
-    assert torch.equal(found[0]["pseudo_labels"], found[1]["pseudo_labels"])
-    assert (found[0]["pseudo_labels"] >= 0).any(1).all()
-    assert same(found[0]["drfm"], found[1]["drfm"])
+def test_exchanges(found: list[dict]) -> None:
+    for f in found:
+        assert f["gathered"].tolist() == [[0, 7], [1, 7]]
+        assert not f["gathered"].requires_grad
+        assert f["from_main"].tolist() == [[0, 7]]
+        assert f["main_says"] is True
+
+
+def test_the_synthetic_start_is_trained_by_one_process(found: list[dict], folder: Path) -> None:
+    (checkpoint,) = (folder / "starts").glob("*/last.pt")
+    assert torch.load(checkpoint, weights_only=True)["processes"] == 1
+    assert same(found[0]["start"], found[1]["start"])
 
 
 def test_the_main_process_alone_writes(found: list[dict], folder: Path) -> None:
