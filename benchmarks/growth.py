@@ -176,7 +176,7 @@ def _features(n: int, folder: Path) -> Work:
 
 CURVES = {
     "ranking n x n": Curve(_ranking, 2),
-    "Jaccard distance, DBSCAN": Curve(_clustering, 2),
+    "Jaccard distance and DBSCAN": Curve(_clustering, 2),
     "image store from JPEGs": Curve(_store, 1),
     "MLR set (data build)": Curve(_mlr_set, 1),
     "features of OSNet x0.25": Curve(_features, 1),
@@ -214,7 +214,7 @@ def _process_memory() -> float:
 
 def drawn(table: pd.DataFrame) -> Figure:
     """CPU seconds and memory of every curve against the number of images, with lines that show what n and n^2 are."""
-    panels = {"cpu_seconds": "CPU time (s), one thread", "memory_mb": "memory above the input (MB)"}
+    panels = {"cpu_seconds": "CPU time of one thread (s)", "memory_mb": "memory above the input (MB)"}
     with mpl.rc_context(figures.STYLE):
         figure = Figure(figsize=(9.6, 4.8), layout="constrained")
         axes = figure.subplots(1, 2, sharex=True)

@@ -70,7 +70,7 @@ def test_the_figure_has_labels_units_and_looks_that_differ(table: pd.DataFrame) 
         assert [line.get_label() for line in curves] == list(growth.CURVES)
         assert len({line.get_color() for line in curves}) == len({line.get_marker() for line in curves}) == len(curves)
         assert [text.get_text() for text in axis.texts] == ["n", "n²"]
-    assert "CPU time (s), one thread" in alt_text(figure)
+    assert "CPU time of one thread (s)" in alt_text(figure)
     assert "number of images n" in alt_text(figure)
 
 
