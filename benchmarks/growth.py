@@ -40,7 +40,7 @@ from reid_lib.training.starts import build_backbone
 
 FILE = "benchmarks_growth"  # in the results folder
 SIZES = (1000, 3000, 10_000, 30_000, 100_000)
-LONGEST = 120.0  # seconds that the largest size may take, about, with its input
+LONGEST = 120.0  # CPU seconds that the largest size may take, about
 SHARE = 0.4  # of the free memory that it may take
 FILES = 1000  # different JPEGs; more images than these are links to them
 SIZE = (128, 64)
@@ -63,22 +63,22 @@ class Point(NamedTuple):
         images: n.
         seconds: of CPU.
         memory: bytes above the input; the output is among them.
-        wall: seconds with all, the making of the input as well.
         held: bytes with the input, above what the process needs for its libraries.
     """
 
     images: int
     seconds: float
     memory: float
-    wall: float
     held: float
 
 
 def growth() -> list[Measurement]:
     """Curves of five costs, from 1,000 images to as many as fit, into a CSV and a figure: about 20 minutes."""
-    found = {name: measured(name) for name in CURVES}
+    found = {}
+    for name in CURVES:
+        found[name] = measured(name)
+        keep(results.results_root() / f"{FILE}.csv", rows(name, found[name]))
     table = pd.concat([rows(name, points) for name, points in found.items()])
-    keep(results.results_root() / f"{FILE}.csv", table)
     figures.save(drawn(table), results.results_root(), FILE)
     slopes = [at_most_power(name, points) for name, points in found.items()]
     return [*slopes, *side_by_side()]
@@ -122,7 +122,7 @@ def fits(last: Point, n: int, power: int) -> bool:
     """Whether n images will take neither too long nor too much memory, if cost grows as it should."""
     more = (n / last.images) ** power
     too_much = more * last.held > SHARE * _free_memory()  # NaN, where it is not known, is not
-    return more * last.wall < LONGEST and not too_much
+    return more * last.seconds < LONGEST and not too_much
 
 
 def point(name: str, n: int) -> Point:
@@ -131,9 +131,9 @@ def point(name: str, n: int) -> Point:
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):  # the progress bars
         os.environ["REID_LIB_CACHE"] = temporary  # this process's own
         _measure(name, 100, Path(temporary, "few"))
-        base, start = _process_memory(), time.perf_counter()
+        base = _process_memory()
         taken, memory = _measure(name, n, Path(temporary, "all"))
-        return Point(n, taken, memory, time.perf_counter() - start, _process_memory() - base)
+        return Point(n, taken, memory, _process_memory() - base)
 
 
 def _measure(name: str, n: int, folder: Path) -> tuple[float, float]:

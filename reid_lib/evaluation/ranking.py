@@ -19,7 +19,7 @@ from reid_lib.values import JUNK, identities_of_both
 
 RANKS = (1, 5, 10, 20)
 GAIN = "_gain"  # ends the name of a difference of two methods
-_CPU_BLOCK, _GPU_BLOCK = 1 << 19, 1 << 24  # distances in a block
+_CPU_BLOCK, _GPU_BLOCK = 1 << 18, 1 << 24  # distances in a block
 _POSITIVES = 32  # of a query, compared with its row at once
 
 Array = np.ndarray | torch.Tensor
@@ -200,23 +200,21 @@ class _Counter:
     """
 
     def __init__(self, n_gallery: int) -> None:
-        groups = -(-n_gallery // (8 * 255))
-        words = torch.zeros(_POSITIVES, groups, -(-n_gallery // (8 * groups)), dtype=torch.int64)
+        self.groups = -(-n_gallery // (8 * 255))
+        words = torch.zeros(_POSITIVES, self.groups, -(-n_gallery // (8 * self.groups)), dtype=torch.int64)
         marks = words.view(torch.bool).flatten(1).numpy()[:, :n_gallery]
         self.first = [(marks[:n], words[:n]) for n in range(_POSITIVES + 1)]
 
     def __call__(self, block: torch.Tensor, positives: torch.Tensor, n_positives: torch.Tensor) -> torch.Tensor:
         """Return the counts (n_query, P) for a block (n_query, n_gallery); 0 beyond ``n_positives``."""
-        sums = []
-        for row, own, n in zip(block.numpy(), positives.numpy(), n_positives.tolist(), strict=True):
+        sums = np.zeros((*positives.shape, self.groups), np.int64)
+        for query, (row, own, n) in enumerate(zip(block.numpy(), positives.numpy(), n_positives.tolist(), strict=True)):
             for start in range(0, n, _POSITIVES):
                 marks, words = self.first[min(n - start, _POSITIVES)]
-                np.less_equal(row, own[start : start + len(marks), None], out=marks)
-                sums.append(words.sum(-1))
-        counts = torch.zeros(positives.shape, dtype=torch.int64)
-        if sums:
-            counts[torch.arange(positives.shape[1]) < n_positives[:, None]] = torch.cat(sums).view(torch.uint8).sum(-1)
-        return counts
+                stop = start + len(marks)
+                np.less_equal(row, own[start:stop, None], out=marks)
+                sums[query, start:stop] = words.sum(-1).numpy()
+        return torch.from_numpy(sums).view(torch.uint8).sum(-1)
 
 
 def _check_ranks(ranks: Sequence[int]) -> None:

@@ -31,17 +31,17 @@ def test_images_beyond_the_first_are_links(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_curve_ends_where_time_or_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "_free_memory", lambda: 1000 * MB)
-    last = growth.Point(1000, seconds=1.0, memory=10 * MB, wall=2.0, held=20 * MB)
+    last = growth.Point(1000, seconds=1.0, memory=10 * MB, held=20 * MB)
     assert growth.fits(last, 3000, power=2)
-    assert not growth.fits(last._replace(wall=14.0), 3000, power=2)
-    assert growth.fits(last._replace(wall=14.0), 3000, power=1)
+    assert not growth.fits(last._replace(seconds=14.0), 3000, power=2)
+    assert growth.fits(last._replace(seconds=14.0), 3000, power=1)
     assert not growth.fits(last._replace(held=50 * MB), 3000, power=2)
     assert growth.fits(last._replace(held=float("nan")), 3000, power=2)  # where it is not known
 
 
 def test_the_power_is_that_of_the_last_two_sizes() -> None:
-    points = [growth.Point(n, n**2 / 1e6, MB, 1, MB) for n in (1000, 3000)]
-    quadratic = growth.at_most_power("ranking n x n", [growth.Point(100, 5, MB, 1, MB), *points])
+    points = [growth.Point(n, n**2 / 1e6, MB, MB) for n in (1000, 3000)]
+    quadratic = growth.at_most_power("ranking n x n", [growth.Point(100, 5, MB, MB), *points])
     assert quadratic.value == pytest.approx(2)
     assert quadratic.kept
     assert not growth.at_most_power("image store from JPEGs", points).kept
@@ -50,7 +50,7 @@ def test_the_power_is_that_of_the_last_two_sizes() -> None:
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    points = [growth.Point(n, n / 1000, n * 100.0, 1, 1) for n in (1000, 3000, 10_000)]
+    points = [growth.Point(n, n / 1000, n * 100.0, 1) for n in (1000, 3000, 10_000)]
     return pd.concat([growth.rows(name, points) for name in growth.CURVES])
 
 
@@ -58,7 +58,7 @@ def test_rows_have_sizes_costs_and_the_machine(table: pd.DataFrame) -> None:
     assert len(table) == 3 * len(growth.CURVES)
     first = table.iloc[1]
     assert (first["images"], first["cpu_seconds"], first["memory_mb"], first["threads"]) == (3000, "3", "0.3", 1)
-    unknown = growth.rows("it", [growth.Point(1000, 1.0, float("nan"), 1, float("nan"))])
+    unknown = growth.rows("it", [growth.Point(1000, 1.0, float("nan"), float("nan"))])
     assert unknown["memory_mb"].tolist() == [""]
 
 
