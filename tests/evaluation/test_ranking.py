@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score
 from reid_lib.datasets.mlr import settings, trials
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation import ranking
 from reid_lib.evaluation.ranking import (
     Evaluation,
     euclidean,
@@ -20,7 +21,7 @@ from reid_lib.evaluation.ranking import (
     with_gain,
 )
 from reid_lib.intervals import t_interval
-from reid_lib.seeds import numpy_generator
+from reid_lib.seeds import numpy_generator, torch_generator
 
 
 def slow_queries(distances, query_pids, gallery_pids, query_camids=None, gallery_camids=None):
@@ -205,6 +206,16 @@ def test_metrics_are_the_means_of_the_queries() -> None:
     assert metrics["map"] == pytest.approx(100 * found["ap"][counted].mean().item())
     for k in (1, 3):
         assert metrics[f"rank{k}"] == pytest.approx(100 * (found["rank"][counted] <= k).double().mean().item())
+
+
+def test_both_ways_of_counting_give_the_same() -> None:
+    """Without a CUDA device its way is followed on the CPU."""
+    generator = torch_generator(0, "counts")
+    block, positives = (torch.rand(6, n, generator=generator) for n in (3000, 70))
+    n_positives = torch.tensor([0, 1, 31, 32, 33, 70])
+    here = ranking._Counter(3000)(block, positives, n_positives)
+    there = ranking._count_on_gpu(block, positives, n_positives)
+    assert torch.equal(here, there.where(torch.arange(70) < n_positives[:, None], 0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
