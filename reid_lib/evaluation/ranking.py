@@ -177,15 +177,17 @@ def _count_not_farther(
     Rows go in blocks, and each block is looked through for NaN on the way, so that a large matrix is read once.
     """
     on_cpu, width = distances.device.type == "cpu", distances.shape[1]
-    count, counts = _Counter(len(kept)) if on_cpu else _count_on_gpu, []
+    count = _Counter(len(kept)) if on_cpu else _count_on_gpu
+    counts = torch.zeros_like(positives, dtype=torch.int64)  # one piece: small ones would lie between what is freed
     rows = max(1, (_CPU_BLOCK if on_cpu else _GPU_BLOCK) // width)
-    for block, nearest, n in zip(*(x.split(rows) for x in (distances, positives, n_positives)), strict=True):
+    parts = (x.split(rows) for x in (distances, positives, n_positives, counts))
+    for block, nearest, n, found in zip(*parts, strict=True):
         block = block.to(positives.dtype).contiguous()
         flat = block.flatten()
         if not flat.dot(flat).isfinite():  # half as long as a look at each distance
             _check_finite(distances)
-        counts.append(count(block if len(kept) == width else block[:, kept], nearest, n))
-    return torch.cat(counts)
+        found[:] = count(block if len(kept) == width else block[:, kept], nearest, n)
+    return counts
 
 
 def _count_on_gpu(block: torch.Tensor, positives: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
