@@ -118,10 +118,9 @@ def rank_queries(
     own = distances.gather(1, columns)  # (n_query, P): distances to all gallery images of the query's person
     own = own.to(torch.promote_types(own.dtype, torch.float32))
     n_positives = valid.sum(1)
-    positives = own.masked_fill(~valid, torch.inf).sort(1).values
-    own_not_farther = torch.searchsorted(
-        own.masked_fill(~(valid | removed), torch.inf).sort(1).values, positives, right=True
-    )
+    positives = _sorted(own.masked_fill(~valid, torch.inf))
+    own = _sorted(own.masked_fill(~(valid | removed), torch.inf))
+    own_not_farther = torch.searchsorted(own, positives, right=True)
     nth = torch.arange(1, valid.shape[1] + 1, device=own.device)  # of a query's positives, the nearest first
     # negatives that are not farther come first, then the nearer positives
     rank = _count_not_farther(distances, kept, positives, n_positives) - own_not_farther + nth
@@ -166,6 +165,11 @@ def _same_identity(
         return columns, same, torch.zeros_like(same)
     removed = same & (camids[1][columns] == camids[0][:, None])
     return columns, same & ~removed, removed
+
+
+def _sorted(rows: torch.Tensor) -> torch.Tensor:
+    """Sort each row; on a CPU by NumPy, which is ten times as fast where the order is not asked for."""
+    return torch.from_numpy(np.sort(rows.numpy())) if rows.device.type == "cpu" else rows.sort(1).values
 
 
 # decision EVAL-2, decision EVAL-23
