@@ -163,10 +163,10 @@ def test_values_are_kept_with_four_digits(value: float, text: str) -> None:
     assert records.shown(value) == text
 
 
-def test_the_committed_benchmarks_are_those_that_there_are() -> None:
+def test_the_committed_rows_are_of_benchmarks_that_there_are_and_say_rightly_what_is_met() -> None:
     path = results.project_root() / "results" / "benchmarks.csv"
     kept = pd.read_csv(path, keep_default_na=False)
-    assert set(kept["benchmark"]) == set(BENCHMARKS)
+    assert {"ranking", "loops", "growth"} <= set(kept["benchmark"]) <= set(BENCHMARKS)
     assert not kept.duplicated(["benchmark", "what"]).any()
     goals = kept[kept["goal"].str.match("at (least|most) ")]
     bound = goals["goal"].str.split().str[2].astype(float)
