@@ -16,12 +16,12 @@ def clustering() -> list[Measurement]:
     """Jaccard distances of 6,000 and of 12,936 images (Market-1501's training set), 2,048-d, one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as NumPy's loops
-    features, pids = _people(6000)
+    features, pids = people(6000)
     jaccard_distance(features[:100])  # the first use loads libraries
     ours = seconds(lambda: jaccard_distance(features), repeat=3)
     plain = seconds(lambda: plain_jaccard_distance(features))
     scores = pseudo_label_scores(dbscan(jaccard_distance(features)), pids)
-    market, _ = _people(12_936)
+    market, _ = people(12_936)
     large = seconds(lambda: jaccard_distance(market))
     torch.set_num_threads(threads)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # a peak is measured once in a process
@@ -34,7 +34,7 @@ def clustering() -> list[Measurement]:
     ]
 
 
-def _people(n: int) -> tuple[torch.Tensor, np.ndarray]:
+def people(n: int) -> tuple[torch.Tensor, np.ndarray]:
     """Features (n, 2048) and identities: about 12 images of each, that scatter in the 32 dimensions of the centres."""
     generator, width = torch_generator(0, "clustering"), 32
     pids = torch.randint(0, n // 12, (n,), generator=generator)
@@ -45,7 +45,7 @@ def _people(n: int) -> tuple[torch.Tensor, np.ndarray]:
 
 def _memory() -> float:
     torch.set_num_threads(1)
-    features, _ = _people(12_936)
+    features, _ = people(12_936)
     jaccard_distance(features[:100])
     kept = []
     peak = peak_memory(lambda: kept.append(jaccard_distance(features)))

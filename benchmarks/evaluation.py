@@ -18,18 +18,22 @@ from reid_lib.seeds import numpy_generator, torch_generator
 def ranking() -> list[Measurement]:
     """Market-1501's size: 3,368 queries, 15,913 gallery images of 751 people, 6 cameras."""
     distances, ids = _market_size()
-    threads = torch.get_num_threads()
+    array, threads = distances.numpy(), torch.get_num_threads()
+
+    def argsort() -> None:
+        for i in range(0, len(array), 256):
+            np.argsort(array[i : i + 256], axis=1)
+
     torch.set_num_threads(1)  # as NumPy's sort
-    ours = seconds(lambda: rank_metrics(distances, *ids), repeat=5)
+    # in turn, so that what else the machine does meets both
+    pairs = [(seconds(argsort), seconds(lambda: rank_metrics(distances, *ids))) for _ in range(5)]
     torch.set_num_threads(threads)
-    array = distances.numpy()
-    plain = seconds(lambda: [np.argsort(array[i : i + 256], axis=1) for i in range(0, len(array), 256)])
+    plain, ours = map(min, zip(*pairs, strict=True))
+    taken = f"{ours:.3f} of {plain:.2f} s"
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # a peak is measured once in a process
         memory = fresh.submit(_ranking_memory).result()
     return [
-        at_least(
-            "ranking 3,368 x 15,913: CPU of NumPy's argsort alone / ours", plain / ours, "times", 8, f"{ours:.2f} s"
-        ),
+        at_least("ranking 3,368 x 15,913: CPU of NumPy's argsort alone / ours", plain / ours, "times", 8, taken),
         at_most("ranking 3,368 x 15,913: memory above the input", memory / 1e6, "MB", 50),
     ]
 

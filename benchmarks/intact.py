@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks import Measurement, at_most, seconds
+from benchmarks import Measurement, at_most, seconds, without_bound
 from reid_lib.datasets import load
 from reid_lib.datasets.records import ReIDDataset
 from reid_lib.devices import pick_device
@@ -41,10 +41,7 @@ def intact() -> list[Measurement]:
         at_most(
             f"{what}: what the critic adds to a step", 100 * (times["step"] / times["without"] - 1), "%", 10, added
         ),
-        *(
-            Measurement(f"{what}: share of {name}", 100 * times[name] / times["step"], "%", "no bound", True)
-            for name in passes
-        ),
+        *(without_bound(f"{what}: share of {name}", 100 * times[name] / times["step"], "%") for name in passes),
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import Measurement, at_least, at_most, seconds
+from benchmarks import Measurement, at_least, at_most, seconds, without_bound
 from reid_lib.datasets import load
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import ReIDDataset
@@ -209,10 +209,7 @@ def cadnet() -> list[Measurement]:
     whole, bare = times["step"] + times["data"], sum(times[name] for name in passes)
     what, images = f"CAD-Net, {profile} profile", 2 * config.p * config.k
     detail = f"{1000 * whole:.0f} ms for {images} images of {size[0]}x{size[1]}"
-    shares = [
-        Measurement(f"{what}: share of {name}", 100 * times[name] / whole, "%", "no bound", True)
-        for name in (*passes, "data")
-    ]
+    shares = [without_bound(f"{what}: share of {name}", 100 * times[name] / whole, "%") for name in (*passes, "data")]
     return [at_most(f"{what}: a step, of its networks' passes", 100 * whole / bare, "%", 115, detail), *shares]
 
 
@@ -327,7 +324,7 @@ def _module_speed(panning: VectorPanning, features: torch.Tensor, dtype: torch.d
     speed, name = len(features) / seconds(forward, repeat=3, clock=time.perf_counter), str(dtype).removeprefix("torch.")
     what, detail = f"VP module at 3,840-d in {name}", f"the paper: {VPFA_SPEED:,.2f} samples/s"
     if dtype == torch.float32:  # more than a GPU's float32 units can do
-        return Measurement(what, speed / 1000, "thousand/s", "no bound", True, detail)
+        return without_bound(what, speed / 1000, "thousand/s", detail)
     return at_least(what, speed / 1000, "thousand/s", VPFA_SPEED / 1000, detail)
 
 

@@ -8,7 +8,7 @@ from reid_lib.evaluation.clustering import jaccard_distance
 
 
 def test_the_plain_way_gives_the_same_distances() -> None:
-    features, pids = clustering._people(240)
+    features, pids = clustering.people(240)
     assert features.shape == (240, 2048)
     assert len(pids) == 240
     distance = np.ones((240, 240))

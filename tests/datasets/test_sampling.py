@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from reid_lib.datasets import sampling
 from reid_lib.datasets.sampling import augment, draw_rates, pk_batches
 from reid_lib.seeds import torch_generator
 
@@ -63,6 +64,20 @@ def test_augment_pads_crops_and_flips() -> None:
         seen.add(matches[0])
     assert len(seen) > 20
     assert {flip for *_, flip in seen} == {False, True}
+
+
+@pytest.mark.parametrize("channels", [3, 6])
+def test_both_ways_of_cropping_give_the_same(channels: int) -> None:
+    """Without a CUDA device its way is followed on the CPU."""
+    generator = torch_generator(0, "crops")
+    padded = torch.randint(0, 256, (9, 14, 10, channels), generator=generator, dtype=torch.uint8)
+    offset = torch.randint(0, 5, (2, 9), generator=generator)
+    flipped = torch.rand(9, generator=generator) < 0.5
+    each, at_once = (crop(padded, offset, flipped, (10, 6)) for crop in (sampling._crop_each, sampling._crop_at_once))
+    assert torch.equal(each, at_once)
+    assert each.stride() == at_once.stride()
+    assert flipped.any()
+    assert not flipped.all()
 
 
 def test_augment_without_pad_and_flip_changes_nothing() -> None:

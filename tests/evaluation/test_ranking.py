@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score
 from reid_lib.datasets.mlr import settings, trials
 from reid_lib.datasets.records import ReIDDataset, Split
 from reid_lib.datasets.resolution import degrade
+from reid_lib.evaluation import ranking
 from reid_lib.evaluation.ranking import (
     Evaluation,
     euclidean,
@@ -20,7 +21,7 @@ from reid_lib.evaluation.ranking import (
     with_gain,
 )
 from reid_lib.intervals import t_interval
-from reid_lib.seeds import numpy_generator
+from reid_lib.seeds import numpy_generator, torch_generator
 
 
 def slow_queries(distances, query_pids, gallery_pids, query_camids=None, gallery_camids=None):
@@ -71,6 +72,48 @@ def test_equals_the_definition(levels: int | None, cameras: bool) -> None:
     for _ in range(60):
         ranking = random_ranking(draw, levels)[: 5 if cameras else 3]
         assert rank_metrics(*ranking) == pytest.approx(slow_metrics(*ranking))
+
+
+@pytest.mark.parametrize("n_gallery", [7, 8, 2040, 2041, 4100])
+def test_counts_are_exact_where_bytes_run_full(n_gallery: int) -> None:
+    """Each image is a positive that is not farther than all the nearer ones: the counts are 1, 2, ..., n_gallery."""
+    nearest_last = np.arange(n_gallery, 0, -1, dtype=np.float32)[None]
+    found = rank_queries(nearest_last, [0], np.zeros(n_gallery, int))
+    assert found["rank"].tolist() == [1]
+    assert found["ap"].tolist() == [1]
+    behind = np.append(np.zeros(n_gallery - 1, int), 1)  # the nearest of all is a negative
+    expected = np.mean([n / (n + 1) for n in range(1, n_gallery)])
+    assert rank_queries(nearest_last, [0], behind)["ap"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("people", [1, 40], ids=["many positives", "few"])
+@pytest.mark.parametrize("levels", [None, 50], ids=["distinct", "ties"])
+def test_a_gallery_of_several_blocks_equals_the_definition(people: int, levels: int | None) -> None:
+    draw = numpy_generator(8, "ranking", people)
+    distances = draw.random((5, 2500), np.float32)
+    if levels:
+        distances = np.floor(distances * levels) / levels
+    pids = [draw.integers(-1, people, n) for n in (5, 2500)]
+    camids = [draw.integers(1, 4, n) for n in (5, 2500)]
+    kept = pids[1] != -1
+    found = rank_queries(distances, *pids, *camids)
+    rank, ap = slow_queries(distances[:, kept], pids[0], pids[1][kept], camids[0], camids[1][kept])
+    assert found["rank"].tolist() == rank
+    assert found["ap"].tolist() == pytest.approx(ap)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.uint8])
+def test_every_kind_of_number_is_ranked(dtype: torch.dtype) -> None:
+    distances, *who = random_ranking(numpy_generator(9, "ranking"))
+    found = torch.from_numpy(distances * 200).to(dtype)
+    assert rank_metrics(found, *who) == rank_metrics(found.double(), *who)
+    transposed = found.T.contiguous().T.requires_grad_(dtype.is_floating_point)
+    assert rank_metrics(transposed, *who) == rank_metrics(found, *who)
+
+
+def test_distances_whose_squares_overflow_are_ranked() -> None:
+    distances = np.array([[3e38, 2e38, -3e38]], np.float32)
+    assert rank_metrics(distances, [0], [0, 1, 1]) == rank_metrics(distances / 1e38, [0], [0, 1, 1])
 
 
 def test_map_equals_scikit_learn_without_ties() -> None:
@@ -165,6 +208,16 @@ def test_metrics_are_the_means_of_the_queries() -> None:
         assert metrics[f"rank{k}"] == pytest.approx(100 * (found["rank"][counted] <= k).double().mean().item())
 
 
+def test_both_ways_of_counting_give_the_same() -> None:
+    """Without a CUDA device its way is followed on the CPU."""
+    generator = torch_generator(0, "counts")
+    block, positives = (torch.rand(6, n, generator=generator) for n in (3000, 70))
+    n_positives = torch.tensor([0, 1, 31, 32, 33, 70])
+    here = ranking._Counter(3000)(block, positives, n_positives)
+    there = ranking._count_on_gpu(block, positives, n_positives)
+    assert torch.equal(here, there.where(torch.arange(70) < n_positives[:, None], 0))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_cpu() -> None:
     ranking = random_ranking(numpy_generator(4, "ranking"), levels=20)
@@ -177,6 +230,8 @@ def test_cuda_equals_cpu() -> None:
     [
         ({"distances": np.array([[0.1, np.nan], [0.2, 0.3]])}, "1 of 4 distances are NaN or infinite"),
         ({"distances": np.array([[0.1, np.inf], [0.2, 0.3]])}, "NaN or infinite"),
+        ({"distances": np.array([[0.1, -np.inf], [0.2, np.nan]])}, "2 of 4 distances are NaN or infinite"),
+        ({"distances": np.array([[0.1, np.nan], [0.2, 0.3]]), "gallery_pids": [0, -1]}, "1 of 4 distances"),
         ({"distances": np.zeros((2, 3))}, r"expected \(2, 2\)"),
         ({"distances": np.zeros((0, 2)), "query_pids": []}, "at least 1"),
         ({"query_camids": [1, 1]}, "together"),
