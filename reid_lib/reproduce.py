@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from reid_lib import jobs, writeback
-from reid_lib.datasets import LOADERS, names
+from reid_lib.datasets import LOADERS, load, names
 from reid_lib.datasets.synth.sets import GENERATOR_VERSION
 from reid_lib.digest import code_digest, digest, file_digest, imports, plain, source_digest
 from reid_lib.files import write_text
@@ -77,13 +77,14 @@ def reproduce(
         say: takes each line of progress.
 
     Raises:
-        ValueError: no notebook, an unknown data set, notebook, artefact or parameter, a parameter of another kind than
-            the notebook's, seeds that are none or the same twice, or write_back not allowed.
+        ValueError: no notebook, an unknown notebook, artefact or parameter, a parameter of another kind than the
+            notebook's, seeds that are none or the same twice, or write_back not allowed.
+        DatasetError: the data set is unknown or cannot be loaded.
         ResultsError: an unknown profile, or a results folder that cannot be written.
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; the others were run and stay done.
     """
     folder = results.folder(profile, dataset) / "notebooks"
-    _check_data(dataset, data_root)
+    _check_data(dataset, data_root, (overrides or {}).get("data_options", {}))
     wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
     if seeds is not None:
         wanted["seeds"] = list(checked_seeds(seeds))
@@ -350,14 +351,14 @@ def _stamp(folder: Path, name: str) -> dict:
     """
     try:
         stamp = json.loads(_stamp_path(folder, name).read_text())
-        record = json.loads((folder.parent / f"{name}.run.json").read_text())
-    except (OSError, ValueError):  # no text is a ValueError, as no JSON is
+        record = results.record(folder.parent / f"{name}.run.json")
+    except (OSError, ValueError):  # no text is a ValueError, as no JSON and no record are
         return {}
-    if not (isinstance(stamp, dict) and isinstance(record, dict)):
+    kinds = {"digest": str, "parameters": dict, "finished": str, "seconds": int | float}
+    if not (isinstance(stamp, dict) and all(isinstance(stamp.get(name), kind) for name, kind in kinds.items())):
         return {}
-    complete = {"digest", "parameters", "finished", "seconds"} <= stamp.keys()
-    files = [folder / f"{name}.ipynb", *(folder.parent / file for file in record.get("written", []))]
-    return stamp if complete and all(file.is_file() for file in files) else {}
+    files = [folder / f"{name}.ipynb", *(folder.parent / str(file) for file in record.get("written", []))]
+    return stamp if all(file.is_file() for file in files) else {}
 
 
 def _write_stamp(folder: Path, name: str, inputs: str, parameters: Mapping[str, object], seconds: float) -> None:
@@ -374,7 +375,8 @@ def _write_stamp(folder: Path, name: str, inputs: str, parameters: Mapping[str, 
 # --- parameters ---
 
 
-def _check_data(dataset: str, data_root: str) -> None:
+def _check_data(dataset: str, data_root: str, options: Mapping[str, object]) -> None:
+    """Refuse, before a kernel is started for each notebook, a data set that none of them could load."""
     names.check(dataset)
     # a file may be a root (cuhk-03.mat): what it must be, the loader says
     if not names.is_synthetic(dataset) and not Path(data_root or "/nowhere").expanduser().exists():
@@ -382,6 +384,7 @@ def _check_data(dataset: str, data_root: str) -> None:
             f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
             "DATA.md says where to get it"
         )
+    load(dataset, _absolute(data_root) or None, **options)
 
 
 def _literal(text: str) -> object:

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,34 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> Non
     assert "Example" in shown
 
 
+EVERY_COMMAND = [
+    *(name for name in cli.COMMANDS if name not in ("data", "vpfa")),
+    *("data check", "data trials", "data build", "vpfa fit", "vpfa apply"),
+]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND)
+def test_help_explains_every_option(
+    command: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    shown = re.sub("[╭╮╰╯─]", "", capsys.readouterr().out).replace("│\n", "\n")
+    entries = [re.fullmatch(r"(.+?)(?:  +|\s*\n│ +)(\S.*)", e, re.DOTALL) for e in re.split(r"\n│ (?=\S)", shown)[1:]]
+    explained = {e[1]: " ".join(e[2].replace("│", " ").split()) for e in entries if e and re.match("-|[A-Z]+\\b", e[1])}
+    assert any(head.startswith("-h") for head in explained)
+    for head, text in explained.items():
+        assert re.match(r"[\w.]+ ", text), head
+        assert head not in ("STR", "PATH", "INT")  # an argument has a name
+        assert "None" not in head
+        assert not re.search(r"\(default: (''|None|)\)", text), head
+        if head.startswith("--no-"):
+            assert text.startswith("Do not"), head
+    for option in re.findall(r"--[a-z-]+", shown.partition("\n")[0]):
+        assert any(option in head for head in explained), option
+
+
 def test_help_comes_without_the_heavy_imports() -> None:
     code = "import sys, reid_lib.cli; print([m for m in ('torch', 'pandas', 'papermill') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -159,6 +188,12 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["reproduce", "--profile", "quick"], "smoke, demo, paper"),
         (["reproduce", "--set", "epochs"], "NAME=VALUE, found 'epochs'"),
         (["verify", "--only", "demo/synth"], "--only belongs to --against"),
+        (["verify", "--against", "there", "--only", "demo"], "one profile and data set, like demo/synth, found 'demo'"),
+        (["reproduce", "--set", "dataset=viper"], "no option of its own: use --dataset"),
+        (["reproduce", "--set", "data_root=x", "epochs=1"], "use --data-root"),
+        (["reproduce", "--set", 'data_options={"layout": "flat"}'], "use --options"),
+        (["reproduce", "--layout", "flat"], "synth has no option 'layout'"),
+        (["reproduce", "--options", "identities=-3"], "identities"),
         (["verify", "--against", "there", "--only", "before"], "unknown profile 'before'"),
         (["verify", "--against", "there", "--only", "demo/*"], "'*' cannot name a data set"),
     ],
@@ -231,6 +266,28 @@ def test_a_terminal_that_is_not_utf_8_ends_no_command(encoding: str) -> None:
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.decode(encoding).splitlines()[-1] == "? ?"
+
+
+@pytest.mark.parametrize("line", ["list", "--help"])
+def test_output_into_a_closed_pipe_ends_without_a_word(line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # without it short output is written when all is over
+    for unbuffered in (environment, {name: value for name, value in environment.items() if "UNBUFFERED" not in name}):
+        done = subprocess.run(
+            [sys.executable, "-m", "reid_lib", line], stdout=writer, stderr=subprocess.PIPE, env=unbuffered, cwd=ROOT
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writer)
+
+
+def test_output_that_goes_nowhere() -> None:
+    listing = f"{shlex.quote(sys.executable)} -m reid_lib list"
+    closed = subprocess.run(f"{listing} >&-", shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        full = subprocess.run(f"{listing} > /dev/full", shell=True, cwd=ROOT, capture_output=True, text=True)
+        assert (full.returncode, full.stderr) == (2, "reid-lib: No space left on device\n")
 
 
 WRITERS = {
@@ -407,6 +464,26 @@ def test_status_says_which_rows_were_edited(
     assert "not to be trusted: demo/synth/baselines.csv has no readable run.json" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        ("{}", "1 - - no"),
+        ('{"commit": null}', "1 - - no"),
+        ('{"commit": 3}', "1 - - no run.json"),
+        ("null", "1 - - no run.json"),
+    ],
+)
+def test_status_of_a_record_that_lacks_fields(
+    record: str, row: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path
+) -> None:
+    _project(folders, monkeypatch)
+    cell = {"artefact": "Baselines", "method": "HR only", "metric": "rank1", "value": 50, "trials": 10}
+    results.write([cell], "demo", "synth", "baselines", RUN).with_suffix(".run.json").write_text(record)
+    assert cli.main(["status"]) == 0
+    shown = re.sub(r" +", " ", capsys.readouterr().out)
+    assert f"demo synth baselines {row}\n" in shown
+
+
 def _project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout with one notebook."""
     cell = nbformat.v4.new_code_cell("1", execution_count=1)
@@ -425,7 +502,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> 
 @pytest.mark.parametrize(
     ("problems", "code", "lines"),
     [
-        ([], 0, ["all is well: 1 result files with 3 rows, 1 notebooks"]),
+        ([], 0, ["all is well: 1 result file with 3 rows, 1 notebook"]),
         (["one thing", "another"], 1, ["one thing", "another", "2 problems"]),
     ],
 )
@@ -434,7 +511,7 @@ def test_verify_says_what_was_found(
 ) -> None:
     def verify(root: Path) -> tuple[list[str], str]:
         assert root == ROOT
-        return problems, "1 result files with 3 rows, 1 notebooks"
+        return problems, "1 result file with 3 rows, 1 notebook"
 
     _stand_in(monkeypatch, "verify", verify=verify)
     assert cli.main(["verify"]) == code
@@ -444,12 +521,12 @@ def test_verify_says_what_was_found(
 def test_verify_notes_seeds_that_were_measured_differently(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    _stand_in(monkeypatch, "verify", verify=lambda root: ([], "1 result files"))
+    _stand_in(monkeypatch, "verify", verify=lambda root: ([], "1 result file"))
     _stand_in(monkeypatch, "mixed", mixed_provenance=lambda: ["demo/synth/lrar, Table I"])
     assert cli.main(["verify"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "note: seeds measured differently: demo/synth/lrar, Table I",
-        "all is well: 1 result files",
+        "all is well: 1 result file",
     ]
 
 
@@ -609,7 +686,7 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
     folder = folders / "results" / "smoke" / "synth" / "checkpoints"
     device = pick_device()
     assert capsys.readouterr().out.splitlines() == [
-        f"{folder}: baseline, seed {seed}, 1 process(es) on {device.type}" for seed in (3, 4)
+        f"{folder}: baseline, seed {seed}, 1 process on {device.type}" for seed in (3, 4)
     ]
     trained = {path: path.stat().st_mtime_ns for path in folder.rglob("last.pt")}
     assert len(trained) == 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from reid_lib.cli.data import OnDataSet, data_options
+from reid_lib.cli.data import OnDataSet, Seeds, data_options
 from reid_lib.cli.matchers import find_matcher
 
 if TYPE_CHECKING:
@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(OnDataSet):
-    names: Positional[tuple[str, ...]]
-    """Two or more of: cadnet, intact, lrar, drfm, vpfa, cc, "HR only", "HR + LR", ... (each trained as its notebook
-    does), a file of OSNet x0.25 weights (as it is), and module:name for your own: a Matcher, or a function of the data
-    set that returns one."""
-    seeds: Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")] = (0,)
+    names: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="NAME NAME [NAME ...]",
+            help='Two or more of: cadnet, intact, lrar, drfm, vpfa, cc, "HR only", "HR + LR", ... (each trained as its '
+            "notebook does), a file of OSNet x0.25 weights (as it is), and module:name for your own: a Matcher, or a "
+            "function of the data set that returns one.",
+            help_behavior_hint="(required)",
+        ),
+    ]
+    seeds: Seeds = (0,)
     """One training for each seed; what is not trained is measured once for each."""
-    reference: str = ""
-    """The method over which gains are counted; empty: the last one named."""
+    reference: Annotated[str, arg(help_behavior_hint="")] = ""
+    """The method over which gains are counted; without it the last one named."""
     trials: int = 10
     """Draws of the protocol."""
-    output: Annotated[Path | None, arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="FOLDER", help_behavior_hint="")] = None
     """A folder for comparison.csv and the pictures."""
 
     def run(self) -> int:
