@@ -16,13 +16,13 @@ from pathlib import Path
 import nbformat
 
 from reid_lib import jobs, writeback
-from reid_lib.datasets import LOADERS, load, names
+from reid_lib.datasets import LOADERS, names
 from reid_lib.datasets.synth.sets import GENERATOR_VERSION
 from reid_lib.digest import code_digest, digest, file_digest, imports, plain, source_digest
 from reid_lib.files import write_text
 from reid_lib.reporting import artefacts, before, results
 from reid_lib.reporting.papers import ARTEFACTS, CLAIMS
-from reid_lib.session import PROFILE_VARIABLE, checked_seeds
+from reid_lib.session import PROFILE_VARIABLE, checked_seeds, load_for
 from reid_lib.values import like
 
 GATHERING = 90  # the first number of a notebook that gathers what others have measured
@@ -84,7 +84,7 @@ def reproduce(
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; the others were run and stay done.
     """
     folder = results.folder(profile, dataset) / "notebooks"
-    _check_data(dataset, data_root, (overrides or {}).get("data_options", {}))
+    _check_data(dataset, data_root)
     wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
     if seeds is not None:
         wanted["seeds"] = list(checked_seeds(seeds))
@@ -92,6 +92,7 @@ def reproduce(
     changed = {path.stem: changed_parameters(path, wanted) for path in chosen}  # refuse before anything runs
     if write_back:
         writeback.check(dataset, changed)
+    load_for(profile, dataset, _absolute(data_root), (overrides or {}).get("data_options", {}))  # else each would fail
     results.check_writable(folder)
 
     screen, count = screen or jobs.Log(say), count or jobs.default_count()
@@ -375,8 +376,7 @@ def _write_stamp(folder: Path, name: str, inputs: str, parameters: Mapping[str, 
 # --- parameters ---
 
 
-def _check_data(dataset: str, data_root: str, options: Mapping[str, object]) -> None:
-    """Refuse, before a kernel is started for each notebook, a data set that none of them could load."""
+def _check_data(dataset: str, data_root: str) -> None:
     names.check(dataset)
     # a file may be a root (cuhk-03.mat): what it must be, the loader says
     if not names.is_synthetic(dataset) and not Path(data_root or "/nowhere").expanduser().exists():
@@ -384,7 +384,6 @@ def _check_data(dataset: str, data_root: str, options: Mapping[str, object]) -> 
             f"{dataset} is not built in: name its folder with --data-root (found {data_root!r}); "
             "DATA.md says where to get it"
         )
-    load(dataset, _absolute(data_root) or None, **options)
 
 
 def _literal(text: str) -> object:

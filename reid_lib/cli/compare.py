@@ -43,6 +43,8 @@ class Compare(OnDataSet):
         from reid_lib.reporting import results, tables
         from reid_lib.session import profile_variable, start
 
+        if len(self.names) < 2:  # before one is trained
+            raise ValueError(f"a comparison needs two matchers or more, found {len(self.names)}")
         if self.output is not None:
             results.check_writable(self.output)
         with profile_variable(self.profile):

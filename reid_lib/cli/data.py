@@ -183,7 +183,8 @@ def check_output(path: Path) -> None:
     """Raise ValueError, before any work, where a file cannot be written."""
     folder = path.resolve().parent
     if not folder.is_dir():
-        raise ValueError(f"the folder of {path} does not exist: make it first")
+        fault = "is a file" if folder.exists() else "does not exist: make it first"
+        raise ValueError(f"the folder of {path} {fault}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file")
     try:
@@ -204,6 +205,8 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"a parameter is set as NAME=VALUE, found {text!r}")
+        if name in found:
+            raise ValueError(f"{name} is set twice: name each parameter once")
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

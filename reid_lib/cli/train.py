@@ -11,6 +11,8 @@ from tyro.conf import Positional, arg
 from reid_lib.cli.data import Assigned, OnDataSet, Seeds, assignments, data_options
 from reid_lib.status import counted
 
+AT_LEAST_ONE = ("epochs", "hidden", "k", "p", "steps", "width")  # settings
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train(OnDataSet):
@@ -69,4 +71,6 @@ class Train(OnDataSet):
                 changes[name] = float(value)  # 1 and 1.0 would be two configurations
             elif None not in (usual[name], value) and type(value) is not type(usual[name]):
                 raise ValueError(f"{name} must be a value like {usual[name]!r}, found {value!r}")
+            elif type(value) is int and value < (least := 1 if name in AT_LEAST_ONE else 0):
+                raise ValueError(f"{name} must be at least {least}, found {value}")
         return build(**changes), method.train
