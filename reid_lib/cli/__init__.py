@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     try:
-        return _execute([argument for argument in arguments if argument != "--debug"])
+        return _execute([_expanded(argument) for argument in arguments if argument != "--debug"])
     except BrokenPipeError:  # the reader of our output, for example `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -131,6 +131,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a fault of the program, not of its input
         print(f"reid-lib: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _expanded(argument: str) -> str:
+    """Put the user's home in place of "~", also in --weights=~/w.pth, where a shell leaves it."""
+    name, equals, value = argument.partition("=")
+    return f"{name}={os.path.expanduser(value)}" if argument[:2] == "--" and equals else os.path.expanduser(argument)
 
 
 def _execute(arguments: list[str]) -> int:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from reid_lib.cli.data import OnDataSet, Seeds, data_options
-from reid_lib.cli.matchers import find_matcher
+from reid_lib.cli.matchers import find_matcher, title
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from reid_lib.evaluation.comparison import Comparison
-    from reid_lib.evaluation.ranking import Matcher
     from reid_lib.session import Session
 
 
@@ -57,9 +56,10 @@ class Compare(OnDataSet):
                 seeds=self.seeds,
             )
         settings = mlr.settings(run.dataset, n=self.trials)
+        reference = self._reference([title(name, run) for name in self.names])
         found = {seed: self._compare(run, settings, seed) for seed in run.seeds}
         first = next(iter(found.values()))
-        reference, protocol = self._reference(first), _protocol(settings)
+        protocol = _protocol(settings)
         rows = results.merge_seeds(_rows(found, reference, run))
         shown = tables.measured_table(rows[rows["metric"].isin(("rank1", "map", "rank1_gain"))])
         print(f"{run.label}, profile {self.profile}; gains over {reference}")
@@ -71,22 +71,20 @@ class Compare(OnDataSet):
     def _compare(self, run: "Session", settings: dict, seed: int) -> "Comparison":
         from reid_lib.evaluation.comparison import compare
 
-        matchers: dict[str, Matcher] = {}
-        for name in self.names:
-            title, matcher = find_matcher(name, run, seed)
-            if title in matchers:
-                raise ValueError(f"{title} is named twice: name each method once")
-            matchers[title] = matcher
-        return compare(matchers, settings)
+        return compare(dict(find_matcher(name, run, seed) for name in self.names), settings)
 
-    def _reference(self, found: "Comparison") -> str:
+    def _reference(self, titles: list[str]) -> str:
+        """Return the title of the method over which gains are counted; each name may stand for another method only."""
         from reid_lib.training.roster import letters
 
-        known = {letters(method): method for method in found.methods}
-        known["vpfa"] = next((m for m in found.methods if m.endswith("+ VPFA")), "")
+        for number, method in enumerate(titles):
+            if method in titles[:number]:
+                raise ValueError(f"{method} is named twice: name each method once")
+        known = {letters(method): method for method in titles}
+        known["vpfa"] = next((m for m in titles if m.endswith("+ VPFA")), "")
         if self.reference and not known.get(letters(self.reference)):
-            raise ValueError(f"reference must be one of {', '.join(found.methods)}, found {self.reference!r}")
-        return known[letters(self.reference)] if self.reference else found.methods[-1]
+            raise ValueError(f"reference must be one of {', '.join(titles)}, found {self.reference!r}")
+        return known[letters(self.reference)] if self.reference else titles[-1]
 
     def _write(self, rows: "pd.DataFrame", first: "Comparison", protocol: str, reference: str) -> None:
         from reid_lib.files import write_text

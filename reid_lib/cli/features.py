@@ -67,7 +67,11 @@ class Features:
             raise ValueError("rates must name at least one down-sampling rate (1 is HR), found none")
         if self.split and not self.part:
             raise ValueError(f"split {self.split} needs the part of it to embed: add --part train or --part test")
-        rates = sorted(set(self.rates))
+        rates, most = sorted(set(self.rates)), min(dataset.size)
+        if rates[0] < 1 or rates[-1] > most:
+            raise ValueError(
+                f"rate must lie between 1 and the shorter side, {most} pixels, found {rates[0]}..{rates[-1]}"
+            )
         # black images: what degrade refuses is told before the first real one is read
         degrade(torch.zeros(len(rates), 3, *dataset.size, dtype=torch.uint8), torch.tensor(rates), self.kernel)
         table = dataset.part(self.part, self.split) if self.part else dataset.table

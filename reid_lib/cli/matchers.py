@@ -36,6 +36,15 @@ def find_matcher(name: str, run: "Session", seed: int) -> "tuple[str, Matcher]":
     return next(iter(roster.train_all(chosen, run.dataset, **where).items()))
 
 
+def title(name: str, run: "Session") -> str:
+    """Return the title that `find_matcher` gives a name, before anything is trained; errors as there."""
+    from reid_lib.evaluation.matchers import pretrained_name
+
+    if ":" in name and not Path(name).exists():
+        return name.partition(":")[2]
+    return pretrained_name(name) if Path(name).is_file() else next(iter(find_method(name, run)))
+
+
 def find_method(name: str, run: "Session") -> "dict[str, Contestant]":
     """Return the method of the roster that a name stands for, by its title; nothing is trained.
 

@@ -76,7 +76,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise ResultsError(
             f"Cannot write results to {folder} ({error.strerror}): make it writable, free some space, or "
-            "name another folder in REID_LIB_RESULTS."
+            "name another folder (REID_LIB_RESULTS, or the option -o)."
         ) from error
 
 
