@@ -182,6 +182,7 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["train", "baseline", "--set", "warmup=-1"], "warmup must be at least 0, found -1"),
         (["compare", "lrar"], "a comparison needs two matchers or more, found 1"),
         (["data", "trials", "synth", "-o", "empty.npz/t.csv"], "the folder of empty.npz/t.csv is a file"),
+        (["search", "--gallery", ".", "--model", "w.pth", "-o", "x"], "a search needs a query: name an image"),
         (["reproduce", "--seeds", "0", "0"], "seeds must differ"),
         (["train", "baseline", "--dataset", "dukemtmc", "--options", "accept_withdrawn=no"], "authors withdrew"),
         (["data", "check", "dukemtmc", "--options", "accept_withdrawn=Off"], "authors withdrew"),
@@ -201,7 +202,7 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["data", "check", "synth", "--options", "identities=12", "identities=13"], "identities is set twice"),
         (["reproduce", "--layout", "flat"], "synth has no option 'layout'"),
         (["reproduce", "--options", "identities=-3"], "identities"),
-        (["verify", "--against", "there", "--only", "before"], "unknown profile 'before'"),
+        (["verify", "--against", "there", "--only", "before/synth"], "unknown profile 'before'"),
         (["verify", "--against", "there", "--only", "demo/*"], "'*' cannot name a data set"),
     ],
 )
@@ -263,6 +264,16 @@ def test_outside_a_checkout_list_says_that_results_are_not_here(
     *rows, _, said = capsys.readouterr().out.splitlines()
     assert {re.split(r"  +", row)[1] for row in rows[2:]} == {"-"}
     assert said == "status unknown: notebooks and results are in a checkout of the project, and this is none"
+
+
+def test_a_narrow_terminal_gets_help_that_can_be_read(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in ("1", "20"):
+        monkeypatch.setenv("COLUMNS", columns)
+        with pytest.raises(SystemExit):
+            cli.main(["list", "--help"])
+        assert "show this help message" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])

@@ -5,6 +5,7 @@ terminated. Heavy imports stand in the functions that need them, so that help co
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Union
@@ -22,6 +23,7 @@ from reid_lib.cli.search import Search
 from reid_lib.cli.train import Train
 
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
+NARROWEST = 60  # columns of a help text
 
 COMMANDS = {
     "reproduce": (
@@ -151,6 +153,8 @@ def _execute(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]):
+    if shutil.get_terminal_size().columns < NARROWEST:  # letter under letter; with one column tyro does not end
+        os.environ["COLUMNS"] = str(NARROWEST)
     choices = [Annotated[kind, subcommand(name, description=text)] for name, (kind, text) in COMMANDS.items()]
     return tyro.cli(
         Union[tuple(choices)],  # noqa: UP007 - made from the table of commands

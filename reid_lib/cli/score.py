@@ -10,6 +10,8 @@ from reid_lib.cli.data import check_output
 from reid_lib.cli.features import read_arrays
 from reid_lib.status import counted
 
+K1 = 20  # neighbours that re-ranking looks at
+
 
 @dataclass(frozen=True)
 class Score:
@@ -51,7 +53,10 @@ class Score:
         return 0
 
     def _check(self, query: dict, gallery: dict) -> None:
-        """Refuse what would rank an image against itself."""
+        """Refuse what cannot be re-ranked, and what would rank an image against itself."""
+        images = sum(count for arrays in (query, gallery) for count in arrays["features"].shape[:1])
+        if self.rerank and images <= K1:
+            raise ValueError(f"--rerank needs more than {K1} images in both files together: leave it out")
         if "camid" in query and "camid" in gallery:
             return  # the rule of cameras leaves an image's own copy out
         twice = set(query.get("path", [])) & set(gallery.get("path", []))

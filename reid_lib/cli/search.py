@@ -87,6 +87,8 @@ class Search(OnDataSet):
         return 0
 
     def _check(self) -> None:
+        if not self.queries:
+            raise ValueError("a search needs a query: name an image, or a folder of images")
         if bool(self.calibrate) != (self.false_match_rate is not None):
             raise ValueError(
                 "a threshold needs both --false-match-rate and --calibrate: give the other one, or neither"
@@ -232,7 +234,7 @@ def _ranked(distances: "np.ndarray", files: list[Path], names: list, rates: list
         parts.append(pd.DataFrame(columns | {"gallery": [str(names[i]) for i in order], "distance": row[order]}))
     if own:
         said = counted(own, "query is a gallery image", "queries are gallery images")
-        print(f"{said} too: each is left out of its own list")
+        print(f"{said} too, {'each ' * (own > 1)}left out of its own list")
     found = pd.concat(parts, ignore_index=True)
     if found.empty:
         raise ValueError("the gallery holds nothing but the query itself: give one with other images")
