@@ -50,7 +50,7 @@ def tracked() -> list[str]:
 @pytest.fixture(scope="module")
 def built(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the source archive, and the wheel that is built from it."""
-    for package in ("build", "setuptools"):
+    for package in ("build", "setuptools", "pip"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install -e '.[dev]'")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
