@@ -28,6 +28,7 @@ from reid_lib.status import VARIABLE, duration
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
+MOST = 1024  # jobs at once
 _LOOK = 0.2  # seconds between looks at the running jobs
 _LINE = 30.0  # seconds between two lines of a job in a log file
 _PATIENCE = 5.0  # seconds that a job has to end
@@ -123,12 +124,12 @@ def parse_count(text: str) -> int | None:
     """Return the number of jobs that a command line names; None for "".
 
     Raises:
-        ValueError: it is no whole number, or below 1.
+        ValueError: it is no whole number, or not within 1 and `MOST`.
     """
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ValueError(f"jobs must be a whole number of at least 1, found {text!r}")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise ValueError(f"jobs must be a whole number from 1 to {MOST}, found {text!r}")
     return int(text)
 
 

@@ -22,7 +22,7 @@ from reid_lib.digest import code_digest, digest, file_digest, imports, plain, so
 from reid_lib.files import write_text
 from reid_lib.reporting import artefacts, before, results
 from reid_lib.reporting.papers import ARTEFACTS, CLAIMS
-from reid_lib.session import PROFILE_VARIABLE, checked_seeds
+from reid_lib.session import PROFILE_VARIABLE, checked_seeds, load_for
 from reid_lib.values import like
 
 GATHERING = 90  # the first number of a notebook that gathers what others have measured
@@ -77,8 +77,9 @@ def reproduce(
         say: takes each line of progress.
 
     Raises:
-        ValueError: no notebook, an unknown data set, notebook, artefact or parameter, a parameter of another kind than
-            the notebook's, seeds that are none or the same twice, or write_back not allowed.
+        ValueError: no notebook, an unknown notebook, artefact or parameter, a parameter of another kind than the
+            notebook's, seeds that are none or the same twice, or write_back not allowed.
+        DatasetError: the data set is unknown or cannot be loaded.
         ResultsError: an unknown profile, or a results folder that cannot be written.
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; the others were run and stay done.
     """
@@ -91,6 +92,7 @@ def reproduce(
     changed = {path.stem: changed_parameters(path, wanted) for path in chosen}  # refuse before anything runs
     if write_back:
         writeback.check(dataset, changed)
+    load_for(profile, dataset, _absolute(data_root), (overrides or {}).get("data_options", {}))  # else each would fail
     results.check_writable(folder)
 
     screen, count = screen or jobs.Log(say), count or jobs.default_count()
@@ -350,14 +352,14 @@ def _stamp(folder: Path, name: str) -> dict:
     """
     try:
         stamp = json.loads(_stamp_path(folder, name).read_text())
-        record = json.loads((folder.parent / f"{name}.run.json").read_text())
-    except (OSError, ValueError):  # no text is a ValueError, as no JSON is
+        record = results.record(folder.parent / f"{name}.run.json")
+    except (OSError, ValueError):  # no text is a ValueError, as no JSON and no record are
         return {}
-    if not (isinstance(stamp, dict) and isinstance(record, dict)):
+    kinds = {"digest": str, "parameters": dict, "finished": str, "seconds": int | float}
+    if not (isinstance(stamp, dict) and all(isinstance(stamp.get(name), kind) for name, kind in kinds.items())):
         return {}
-    complete = {"digest", "parameters", "finished", "seconds"} <= stamp.keys()
-    files = [folder / f"{name}.ipynb", *(folder.parent / file for file in record.get("written", []))]
-    return stamp if complete and all(file.is_file() for file in files) else {}
+    files = [folder / f"{name}.ipynb", *(folder.parent / str(file) for file in record.get("written", []))]
+    return stamp if all(file.is_file() for file in files) else {}
 
 
 def _write_stamp(folder: Path, name: str, inputs: str, parameters: Mapping[str, object], seconds: float) -> None:

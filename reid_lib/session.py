@@ -368,11 +368,7 @@ def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-
     profile = os.environ.get(PROFILE_VARIABLE) or profile
     folder = results.folder(profile, dataset)
     seeds = checked_seeds(seeds)
-    if profile == "paper" and not torch.cuda.is_available():
-        raise ValueError('profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU')
-    options = dict(SYNTH_OPTIONS[profile]) if names.is_synthetic(dataset) else {}
-    options |= data_options or {}
-    loaded = datasets.load(dataset, data_root or None, **options)
+    loaded = load_for(profile, dataset, data_root, data_options or {})
     results.check_writable(folder)
     if "OMP_NUM_THREADS" not in os.environ:
         # sums depend on how many threads share them: one gives the same numbers on every CPU of a kind. Under "paper"
@@ -380,6 +376,19 @@ def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-
         torch.set_num_threads(usable_cores() if profile == "paper" else 1)
     other = {"data_options": dict(data_options or {}), **other}
     return Session(name, profile, dataset, loaded, pick_device(), seeds, folder, other)
+
+
+def load_for(profile: str, dataset: str, data_root: str, data_options: Mapping[str, object]) -> ReIDDataset:
+    """Load a data set as a profile has it; parameters as `start` takes them.
+
+    Raises:
+        ValueError: the profile is "paper" and there is no GPU.
+        DatasetError: the data set is unknown or not complete.
+    """
+    if profile == "paper" and not torch.cuda.is_available():
+        raise ValueError('profile "paper" needs a CUDA GPU and none was found: choose "demo", which runs on a CPU')
+    options = SYNTH_OPTIONS[profile] if names.is_synthetic(dataset) else {}
+    return datasets.load(dataset, data_root or None, **{**options, **data_options})
 
 
 def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

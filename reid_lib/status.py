@@ -103,6 +103,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, "1 image" or "2 images"; ``many`` where it is not ``one`` with an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 class TrainingStatus:
     """The line of one training: which network, epoch e of n, and the time that is left at the speed so far.
 

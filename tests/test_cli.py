@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,36 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> Non
     assert "Example" in shown
 
 
+EVERY_COMMAND = [
+    *(name for name in cli.COMMANDS if name not in ("data", "vpfa")),
+    *("data check", "data trials", "data build", "vpfa fit", "vpfa apply"),
+]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND)
+def test_help_explains_every_option(
+    command: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    shown = re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out)  # the frame is of other letters where these are not known
+    entries = [
+        re.fullmatch(r"(.+?)(?: {2,}| *\n {4,})(\S.*)", e, re.DOTALL) for e in re.split(r"\n  (?=\S)", shown)[1:]
+    ]
+    explained = {e[1]: " ".join(e[2].split()) for e in entries if e and re.match(r"-[-a-z]|[A-Z]+\b", e[1])}
+    assert any(head.startswith("-h") for head in explained)
+    for head, text in explained.items():
+        assert len(text.split()) > 2, head
+        assert head not in ("STR", "PATH", "INT")  # an argument has a name
+        assert "None" not in head
+        assert not re.search(r"\(default: (''|None|)\)", text), head
+        if head.startswith("--no-"):
+            assert text.startswith("Do not"), head
+    for option in re.findall(r"--[a-z-]+", shown.partition("\n")[0]):
+        assert any(option in head for head in explained), option
+
+
 def test_help_comes_without_the_heavy_imports() -> None:
     code = "import sys, reid_lib.cli; print([m for m in ('torch', 'pandas', 'papermill') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -147,6 +178,11 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["train", "lrar", "--set", "rates=[1,2]"], "rates must be a value like (1, 2, 3, 4), found [1, 2]"),
         (["train", "lrar", "--set", "varying_length=perhaps"], "varying_length must be true or false"),
         (["train", "lrar", "--set", "epochs=True"], "epochs must be a value like 8, found True"),
+        (["train", "baseline", "--set", "width=0"], "width must be at least 1, found 0"),
+        (["train", "baseline", "--set", "warmup=-1"], "warmup must be at least 0, found -1"),
+        (["compare", "lrar"], "a comparison needs two matchers or more, found 1"),
+        (["data", "trials", "synth", "-o", "empty.npz/t.csv"], "the folder of empty.npz/t.csv is a file"),
+        (["search", "--gallery", ".", "--model", "w.pth", "-o", "x"], "a search needs a query: name an image"),
         (["reproduce", "--seeds", "0", "0"], "seeds must differ"),
         (["train", "baseline", "--dataset", "dukemtmc", "--options", "accept_withdrawn=no"], "authors withdrew"),
         (["data", "check", "dukemtmc", "--options", "accept_withdrawn=Off"], "authors withdrew"),
@@ -159,7 +195,14 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture) -> None:
         (["reproduce", "--profile", "quick"], "smoke, demo, paper"),
         (["reproduce", "--set", "epochs"], "NAME=VALUE, found 'epochs'"),
         (["verify", "--only", "demo/synth"], "--only belongs to --against"),
-        (["verify", "--against", "there", "--only", "before"], "unknown profile 'before'"),
+        (["verify", "--against", "there", "--only", "demo"], "one profile and data set, like demo/synth, found 'demo'"),
+        (["reproduce", "--set", "dataset=viper"], "no option of its own: use --dataset"),
+        (["reproduce", "--set", "data_root=x", "epochs=1"], "use --data-root"),
+        (["reproduce", "--set", 'data_options={"layout": "flat"}'], "use --options"),
+        (["data", "check", "synth", "--options", "identities=12", "identities=13"], "identities is set twice"),
+        (["reproduce", "--layout", "flat"], "synth has no option 'layout'"),
+        (["reproduce", "--options", "identities=-3"], "identities"),
+        (["verify", "--against", "there", "--only", "before/synth"], "unknown profile 'before'"),
         (["verify", "--against", "there", "--only", "demo/*"], "'*' cannot name a data set"),
     ],
 )
@@ -223,6 +266,16 @@ def test_outside_a_checkout_list_says_that_results_are_not_here(
     assert said == "status unknown: notebooks and results are in a checkout of the project, and this is none"
 
 
+def test_a_narrow_terminal_gets_help_that_can_be_read(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in ("1", "20"):
+        monkeypatch.setenv("COLUMNS", columns)
+        with pytest.raises(SystemExit):
+            cli.main(["list", "--help"])
+        assert "show this help message" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_that_is_not_utf_8_ends_no_command(encoding: str) -> None:
     program = "import sys; from reid_lib.cli import main; print('before'); main(['list']); print('\u03bb \u2192')"
@@ -231,6 +284,28 @@ def test_a_terminal_that_is_not_utf_8_ends_no_command(encoding: str) -> None:
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.decode(encoding).splitlines()[-1] == "? ?"
+
+
+@pytest.mark.parametrize("line", ["list", "--help"])
+def test_output_into_a_closed_pipe_ends_without_a_word(line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # without it short output is written when all is over
+    for unbuffered in (environment, {name: value for name, value in environment.items() if "UNBUFFERED" not in name}):
+        done = subprocess.run(
+            [sys.executable, "-m", "reid_lib", line], stdout=writer, stderr=subprocess.PIPE, env=unbuffered, cwd=ROOT
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writer)
+
+
+def test_output_that_goes_nowhere() -> None:
+    listing = f"{shlex.quote(sys.executable)} -m reid_lib list"
+    closed = subprocess.run(f"{listing} >&-", shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        full = subprocess.run(f"{listing} > /dev/full", shell=True, cwd=ROOT, capture_output=True, text=True)
+        assert (full.returncode, full.stderr) == (2, "reid-lib: No space left on device\n")
 
 
 WRITERS = {
@@ -407,6 +482,26 @@ def test_status_says_which_rows_were_edited(
     assert "not to be trusted: demo/synth/baselines.csv has no readable run.json" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        ("{}", "1 - - no"),
+        ('{"commit": null}', "1 - - no"),
+        ('{"commit": 3}', "1 - - no run.json"),
+        ("null", "1 - - no run.json"),
+    ],
+)
+def test_status_of_a_record_that_lacks_fields(
+    record: str, row: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, folders: Path
+) -> None:
+    _project(folders, monkeypatch)
+    cell = {"artefact": "Baselines", "method": "HR only", "metric": "rank1", "value": 50, "trials": 10}
+    results.write([cell], "demo", "synth", "baselines", RUN).with_suffix(".run.json").write_text(record)
+    assert cli.main(["status"]) == 0
+    shown = re.sub(r" +", " ", capsys.readouterr().out)
+    assert f"demo synth baselines {row}\n" in shown
+
+
 def _project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout with one notebook."""
     cell = nbformat.v4.new_code_cell("1", execution_count=1)
@@ -425,7 +520,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> 
 @pytest.mark.parametrize(
     ("problems", "code", "lines"),
     [
-        ([], 0, ["all is well: 1 result files with 3 rows, 1 notebooks"]),
+        ([], 0, ["all is well: 1 result file with 3 rows, 1 notebook"]),
         (["one thing", "another"], 1, ["one thing", "another", "2 problems"]),
     ],
 )
@@ -434,7 +529,7 @@ def test_verify_says_what_was_found(
 ) -> None:
     def verify(root: Path) -> tuple[list[str], str]:
         assert root == ROOT
-        return problems, "1 result files with 3 rows, 1 notebooks"
+        return problems, "1 result file with 3 rows, 1 notebook"
 
     _stand_in(monkeypatch, "verify", verify=verify)
     assert cli.main(["verify"]) == code
@@ -444,12 +539,12 @@ def test_verify_says_what_was_found(
 def test_verify_notes_seeds_that_were_measured_differently(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    _stand_in(monkeypatch, "verify", verify=lambda root: ([], "1 result files"))
+    _stand_in(monkeypatch, "verify", verify=lambda root: ([], "1 result file"))
     _stand_in(monkeypatch, "mixed", mixed_provenance=lambda: ["demo/synth/lrar, Table I"])
     assert cli.main(["verify"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "note: seeds measured differently: demo/synth/lrar, Table I",
-        "all is well: 1 result files",
+        "all is well: 1 result file",
     ]
 
 
@@ -609,7 +704,7 @@ def test_train_leaves_networks_where_a_notebook_finds_them(
     folder = folders / "results" / "smoke" / "synth" / "checkpoints"
     device = pick_device()
     assert capsys.readouterr().out.splitlines() == [
-        f"{folder}: baseline, seed {seed}, 1 process(es) on {device.type}" for seed in (3, 4)
+        f"{folder}: baseline, seed {seed}, 1 process on {device.type}" for seed in (3, 4)
     ]
     trained = {path: path.stat().st_mtime_ns for path in folder.rglob("last.pt")}
     assert len(trained) == 2

@@ -111,6 +111,13 @@ QUERY, GALLERY = files()
         ({"pid": QUERY["pid"].astype(str)}, {}, "", "must be all integers or all text, found one array of each"),
         ({"pid": np.full(12, -1)}, {}, "", "the query has no image of an identity other than -1"),
         ({"pid": QUERY["pid"] + 100}, {}, "", "no query has an image of its identity in the gallery"),
+        ({"features": QUERY["features"][:0]}, {}, "", "one row or more, found float32 (0, 8)"),
+        (
+            {name: array[:4] for name, array in QUERY.items()},
+            {name: array[:12] for name, array in GALLERY.items()},
+            "--rerank",
+            "--rerank needs more than 20 images in both files together",
+        ),
         ({}, {}, "--ranks 0", "ranks must be integers >= 1"),
         ({}, {}, "-o none/scores.csv", "the folder of none/scores.csv does not exist"),
         (

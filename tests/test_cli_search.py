@@ -59,7 +59,7 @@ def test_ranked_lists(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert run("queries --gallery gallery --model w.pth -o out --depth 2") == 0
     said = capsys.readouterr().out
     assert "by height against the gallery's median: 2 (1), 4 (1)" in said
-    assert "ranked.csv with 2 queries against 3 images, 1 pictures" in said
+    assert "ranked.csv with 2 queries against 3 images, 1 picture" in said
     found = pd.read_csv("out/ranked.csv")
     assert list(found.columns) == ["query", "rate", "rank", "gallery", "distance"]
     assert found["query"].tolist() == ["queries/a.bmp"] * 2 + ["queries/b.jpg"] * 2  # sorted

@@ -59,7 +59,7 @@ def _run(line: str, *more: str) -> int:
 @pytest.mark.parametrize("output", ["panned.npz", "panned.safetensors"])
 def test_fit_and_apply(lr: str, output: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert _run(f"vpfa fit --lr {lr} --hr hr.npz -o vp.safetensors", *FAST) == 0
-    assert "vp.safetensors: 1 module(s) for features of 6, 6 pairs" in capsys.readouterr().out
+    assert "vp.safetensors: 1 module for features of 6, 6 pairs" in capsys.readouterr().out
     assert _run(f"vpfa apply vp.safetensors lr.npz -o {output}") == 0
     assert f"{output}: 24 features panned, 6 numbers each" in capsys.readouterr().out
     before = dict(np.load("lr.npz"))
@@ -76,7 +76,7 @@ def test_fit_and_apply(lr: str, output: str, folder: Path, capsys: pytest.Captur
 def test_a_module_per_rate(folder: Path, capsys: pytest.CaptureFixture) -> None:
     fit = "vpfa fit --lr rated.npz --hr hr.npz -o vp.safetensors --per-rate --no-residual --seed 3"
     assert _run(fit, *FAST) == 0
-    assert "2 module(s)" in capsys.readouterr().out
+    assert "2 modules" in capsys.readouterr().out
     panning = VectorPanning.load("vp.safetensors")
     assert (list(panning.maps_), panning.residual, panning.seed) == ([2, 4], False, 3)
     assert _run("vpfa apply vp.safetensors rated.npz -o panned.npz") == 0

@@ -338,11 +338,28 @@ def test_states_of_an_unknown_data_set_or_profile_are_refused(
         runner.states(project, profile, dataset)
 
 
-def test_a_damaged_stamp_means_missing(project: Path) -> None:
+SOUND_STAMP = '{"digest": "0", "parameters": {}, "finished": "2026", "seconds": 1.5}'
+
+
+@pytest.mark.parametrize(
+    ("stamp", "record", "state"),
+    [
+        (SOUND_STAMP, "{}", "stale"),
+        ('{"digest": ', "{}", "missing"),
+        (SOUND_STAMP.replace("1.5", '"1.5"'), "{}", "missing"),
+        (SOUND_STAMP.replace("{}", "[]"), "{}", "missing"),
+        (SOUND_STAMP, '{"written": null}', "missing"),
+        (SOUND_STAMP, '{"written": [3]}', "missing"),
+        (SOUND_STAMP, "[]", "missing"),
+    ],
+)
+def test_a_damaged_stamp_means_missing(project: Path, stamp: str, record: str, state: str) -> None:
     folder = project / "results/demo/synth/notebooks"
     folder.mkdir(parents=True)
-    (folder / "00_first.stamp.json").write_text('{"digest": ')
-    assert runner.states(project, "demo", "synth")[0].state == "missing"
+    (folder / "00_first.ipynb").touch()
+    (folder / "00_first.stamp.json").write_text(stamp)
+    (folder.parent / "00_first.run.json").write_text(record)
+    assert runner.states(project, "demo", "synth")[0].state == state
 
 
 # --- the rows of before ---

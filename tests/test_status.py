@@ -12,6 +12,20 @@ def test_a_time_as_people_say_it(seconds: float, text: str) -> None:
     assert status.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "nouns", "text"),
+    [
+        (1, ("image",), "1 image"),
+        (0, ("image",), "0 images"),
+        (2, ("image",), "2 images"),
+        (1, ("query", "queries"), "1 query"),
+        (3, ("query", "queries"), "3 queries"),
+    ],
+)
+def test_a_number_with_its_noun(number: int, nouns: tuple[str, ...], text: str) -> None:
+    assert status.counted(number, *nouns) == text
+
+
 def test_a_training_tells_network_epoch_and_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(status.time, "monotonic", lambda: now[0])

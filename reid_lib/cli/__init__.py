@@ -5,6 +5,7 @@ terminated. Heavy imports stand in the functions that need them, so that help co
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Union
@@ -22,6 +23,7 @@ from reid_lib.cli.search import Search
 from reid_lib.cli.train import Train
 
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
+NARROWEST = 60  # columns of a help text
 
 COMMANDS = {
     "reproduce": (
@@ -110,16 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ``--debug`` anywhere, or REID_LIB_DEBUG=1, shows the traceback instead.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows "?", and ends no run
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed in the shell, by >&-
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")  # a terminal that is not UTF-8 shows "?", and ends no run
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     try:
-        command = _parse([argument for argument in arguments if argument != "--debug"])
-        code = command.run()
-        sys.stdout.flush()
-        return code
+        return _execute([_expanded(argument) for argument in arguments if argument != "--debug"])
     except BrokenPipeError:  # the reader of our output, for example `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -134,7 +135,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _expanded(argument: str) -> str:
+    """Put the user's home in place of "~", also in --weights=~/w.pth, where a shell leaves it."""
+    name, equals, value = argument.partition("=")
+    return f"{name}={os.path.expanduser(value)}" if argument[:2] == "--" and equals else os.path.expanduser(argument)
+
+
+def _execute(arguments: list[str]) -> int:
+    """Run a command. What it said is written out here: when Python ends, nobody catches that the reader has gone."""
+    try:
+        code = _parse(arguments).run()
+    except SystemExit:  # tyro's, after --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
+
+
 def _parse(arguments: list[str]):
+    if shutil.get_terminal_size().columns < NARROWEST:  # letter under letter; with one column tyro does not end
+        os.environ["COLUMNS"] = str(NARROWEST)
     choices = [Annotated[kind, subcommand(name, description=text)] for name, (kind, text) in COMMANDS.items()]
     return tyro.cli(
         Union[tuple(choices)],  # noqa: UP007 - made from the table of commands
@@ -146,6 +166,6 @@ def _parse(arguments: list[str]):
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__

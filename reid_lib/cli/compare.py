@@ -6,30 +6,35 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from reid_lib.cli.data import OnDataSet, data_options
-from reid_lib.cli.matchers import find_matcher
+from reid_lib.cli.data import OnDataSet, Seeds, data_options
+from reid_lib.cli.matchers import find_matcher, title
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from reid_lib.evaluation.comparison import Comparison
-    from reid_lib.evaluation.ranking import Matcher
     from reid_lib.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(OnDataSet):
-    names: Positional[tuple[str, ...]]
-    """Two or more of: cadnet, intact, lrar, drfm, vpfa, cc, "HR only", "HR + LR", ... (each trained as its notebook
-    does), a file of OSNet x0.25 weights (as it is), and module:name for your own: a Matcher, or a function of the data
-    set that returns one."""
-    seeds: Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")] = (0,)
+    names: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="NAME NAME [NAME ...]",
+            help='Two or more of: cadnet, intact, lrar, drfm, vpfa, cc, "HR only", "HR + LR", ... (each trained as its '
+            "notebook does), a file of OSNet x0.25 weights (as it is), and module:name for your own: a Matcher, or a "
+            "function of the data set that returns one.",
+            help_behavior_hint="(required)",
+        ),
+    ]
+    seeds: Seeds = (0,)
     """One training for each seed; what is not trained is measured once for each."""
-    reference: str = ""
-    """The method over which gains are counted; empty: the last one named."""
+    reference: Annotated[str, arg(help_behavior_hint="")] = ""
+    """The method over which gains are counted; without it the last one named."""
     trials: int = 10
     """Draws of the protocol."""
-    output: Annotated[Path | None, arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="FOLDER", help_behavior_hint="")] = None
     """A folder for comparison.csv and the pictures."""
 
     def run(self) -> int:
@@ -37,6 +42,8 @@ class Compare(OnDataSet):
         from reid_lib.reporting import results, tables
         from reid_lib.session import profile_variable, start
 
+        if len(self.names) < 2:  # before one is trained
+            raise ValueError(f"a comparison needs two matchers or more, found {len(self.names)}")
         if self.output is not None:
             results.check_writable(self.output)
         with profile_variable(self.profile):
@@ -49,9 +56,10 @@ class Compare(OnDataSet):
                 seeds=self.seeds,
             )
         settings = mlr.settings(run.dataset, n=self.trials)
+        reference = self._reference([title(name, run) for name in self.names])
         found = {seed: self._compare(run, settings, seed) for seed in run.seeds}
         first = next(iter(found.values()))
-        reference, protocol = self._reference(first), _protocol(settings)
+        protocol = _protocol(settings)
         rows = results.merge_seeds(_rows(found, reference, run))
         shown = tables.measured_table(rows[rows["metric"].isin(("rank1", "map", "rank1_gain"))])
         print(f"{run.label}, profile {self.profile}; gains over {reference}")
@@ -63,22 +71,20 @@ class Compare(OnDataSet):
     def _compare(self, run: "Session", settings: dict, seed: int) -> "Comparison":
         from reid_lib.evaluation.comparison import compare
 
-        matchers: dict[str, Matcher] = {}
-        for name in self.names:
-            title, matcher = find_matcher(name, run, seed)
-            if title in matchers:
-                raise ValueError(f"{title} is named twice: name each method once")
-            matchers[title] = matcher
-        return compare(matchers, settings)
+        return compare(dict(find_matcher(name, run, seed) for name in self.names), settings)
 
-    def _reference(self, found: "Comparison") -> str:
+    def _reference(self, titles: list[str]) -> str:
+        """Return the title of the method over which gains are counted; each name may stand for another method only."""
         from reid_lib.training.roster import letters
 
-        known = {letters(method): method for method in found.methods}
-        known["vpfa"] = next((m for m in found.methods if m.endswith("+ VPFA")), "")
+        for number, method in enumerate(titles):
+            if method in titles[:number]:
+                raise ValueError(f"{method} is named twice: name each method once")
+        known = {letters(method): method for method in titles}
+        known["vpfa"] = next((m for m in titles if m.endswith("+ VPFA")), "")
         if self.reference and not known.get(letters(self.reference)):
-            raise ValueError(f"reference must be one of {', '.join(found.methods)}, found {self.reference!r}")
-        return known[letters(self.reference)] if self.reference else found.methods[-1]
+            raise ValueError(f"reference must be one of {', '.join(titles)}, found {self.reference!r}")
+        return known[letters(self.reference)] if self.reference else titles[-1]
 
     def _write(self, rows: "pd.DataFrame", first: "Comparison", protocol: str, reference: str) -> None:
         from reid_lib.files import write_text

@@ -10,13 +10,20 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from reid_lib.files import try_writing, whole
+from reid_lib.status import counted
 
 FILE_PARAMETERS = ("weights", "other_weights", "start_weights", "lpips_weights", "partition")
 
-Layout = Annotated[str, arg(help="Which of the folder variants that DATA.md names; empty: the official one.")]
-Assigned = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")]
+DataSetName = Positional[Annotated[str, arg(metavar="DATASET")]]
+Folder = Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")]
+Layout = Annotated[
+    str,
+    arg(help="Which of the folder variants that DATA.md names; without it the official one.", help_behavior_hint=""),
+]
+Assigned = Annotated[tuple[str, ...], arg(metavar="NAME=VALUE", help_behavior_hint="")]
 Options = Annotated[Assigned, arg(help="Further options of the data set's loader (DATA.md).")]
 Output = Annotated[Path, arg(aliases=["-o"])]
+Seeds = Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +34,7 @@ class OnDataSet:
     """smoke (a check, seconds), demo (minutes on a CPU) or paper (the papers' settings, needs CUDA)."""
     dataset: str = "synth"
     """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
-    data_root: str = ""
+    data_root: Folder = ""
     """The benchmark's folder; not for the built-in sets."""
     layout: Layout = ""
     options: Options = ()
@@ -35,9 +42,9 @@ class OnDataSet:
 
 @dataclass(frozen=True)
 class DataCheck:
-    name: Positional[str]
+    name: DataSetName
     """Data set: synth, synth-caviar, viper, caviar, cuhk03, ... (DATA.md)."""
-    root: str = ""
+    root: Folder = ""
     """The folder as its owners distribute it; not for the built-in sets."""
     layout: Layout = ""
     options: Options = ()
@@ -47,7 +54,7 @@ class DataCheck:
 
         dataset = load(self.name, self.root, self.layout, self.options)
         height, width = dataset.size
-        print(f"{dataset.name}: {len(dataset.splits)} splits, images at {height}x{width} (height x width)")
+        print(f"{dataset.name}: {counted(len(dataset.splits), 'split')}, images at {height}x{width} (height x width)")
         print(dataset.summary().to_string())
         if dataset.note:
             print(f"note: {dataset.note}")
@@ -62,11 +69,11 @@ class DataCheck:
 
 @dataclass(frozen=True)
 class DataTrials:  # decision PROTOCOL-10
-    name: Positional[str]
+    name: DataSetName
     """Data set."""
     output: Output
     """The CSV to write; with several trials, trial 3 of trials.csv is trials-3.csv."""
-    root: str = ""
+    root: Folder = ""
     """The benchmark's folder."""
     layout: Layout = ""
     options: Options = ()
@@ -90,17 +97,17 @@ class DataTrials:  # decision PROTOCOL-10
                 path = path.with_name(f"{path.stem}-{trial.number}{path.suffix}")
             with whole(path) as part:
                 trial.to_csv(part)
-            print(f"{path}: {len(trial.query)} queries, {len(trial.gallery)} in the gallery")
+            print(f"{path}: {counted(len(trial.query), 'query', 'queries')}, {len(trial.gallery)} in the gallery")
         return 0
 
 
 @dataclass(frozen=True)
 class DataBuild:
-    name: Positional[str]
+    name: DataSetName
     """Data set."""
     output: Output
     """The folder to write: new, empty, or one that the same command has begun."""
-    root: str = ""
+    root: Folder = ""
     """The benchmark's folder."""
     layout: Layout = ""
     options: Options = ()
@@ -109,7 +116,7 @@ class DataBuild:
     rates: tuple[int, ...] = (2, 3, 4)
     """Down-sampling rates; 2 3 4 is MLR, 2 3 4 5 6 7 is MLRpro."""
     quality: int = 0
-    """Of JPEG, 1 to 100; 0 writes PNG."""
+    """Quality of JPEG, 1 to 100; 0 writes PNG."""
     split: int = 0
     """Number of the train/test split."""
     trials: int = 10
@@ -123,7 +130,9 @@ class DataBuild:
         settings = BuildSettings(self.kernel, self.rates, self.quality, self.split, self.trials, self.seed)
         images = build(load(self.name, self.root, self.layout, self.options), self.output, settings)
         parts = ", ".join(f"{count:,} {part}" for part, count in images["split"].value_counts().sort_index().items())
-        print(f"{self.output}: {len(images):,} images ({parts}), {self.trials} trials; {SUMS} has every file")
+        print(
+            f"{self.output}: {len(images):,} images ({parts}), {counted(self.trials, 'trial')}; {SUMS} has every file"
+        )
         return 0
 
 
@@ -174,7 +183,8 @@ def check_output(path: Path) -> None:
     """Raise ValueError, before any work, where a file cannot be written."""
     folder = path.resolve().parent
     if not folder.is_dir():
-        raise ValueError(f"the folder of {path} does not exist: make it first")
+        fault = "is a file" if folder.exists() else "does not exist: make it first"
+        raise ValueError(f"the folder of {path} {fault}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file")
     try:
@@ -195,6 +205,8 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"a parameter is set as NAME=VALUE, found {text!r}")
+        if name in found:
+            raise ValueError(f"{name} is set twice: name each parameter once")
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from reid_lib.cli.data import OnDataSet, Output, check_output, data_options
 from reid_lib.cli.matchers import find_matcher, find_method
@@ -20,13 +20,21 @@ SAMPLES = 16  # images on which a file is checked
 
 @dataclass(frozen=True, kw_only=True)
 class Export(OnDataSet):
-    model: Positional[str]
-    """A method (baseline's "HR + LR", lrar, cadnet, intact, vpfa, ...) trained on --dataset under --profile, a file of
-    OSNet x0.25 weights, or a file of `reid-lib vpfa fit` (its module alone: features in, features out)."""
+    model: Positional[
+        Annotated[
+            str,
+            arg(
+                metavar="MODEL",
+                help='A method (baseline\'s "HR + LR", lrar, cadnet, intact, vpfa, ...) trained on --dataset under '
+                "--profile, a file of OSNet x0.25 weights, or a file of `reid-lib vpfa fit` (its module alone: "
+                "features in, features out).",
+            ),
+        ]
+    ]
     output: Output
     """The .onnx file. A method of several networks writes one for each: model-level1.onnx, model-query.onnx, ..."""
-    part: str = ""
-    """Write this one alone: level1, ... (LRAR), query, gallery or G (INTACT, VPFA); empty: all."""
+    part: Annotated[str, arg(help_behavior_hint="")] = ""
+    """Write this one alone: level1, ... (LRAR), query, gallery or G (INTACT, VPFA); without it all."""
     seed: int = 0
     """Seed of the training."""
 

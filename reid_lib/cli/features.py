@@ -4,28 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
-from reid_lib.cli.data import Layout, Options, Output, check_output, load
+from reid_lib.cli.data import DataSetName, Folder, Layout, Options, Output, check_output, load
 from reid_lib.files import whole
+from reid_lib.status import counted
 
 
 @dataclass(frozen=True)
 class Features:
-    name: Positional[str]
+    name: DataSetName
     """Data set."""
     weights: str
     """A weight file (.safetensors, .pth, .pt) of the network."""
     output: Output
     """The file to write: .npz (features, pid, camid, rate, path) or .safetensors (without path)."""
-    root: str = ""
+    root: Folder = ""
     """The benchmark's folder."""
     layout: Layout = ""
     options: Options = ()
     network: str = "osnet_x0_25"
     """osnet_x0_25, osnet_x1_0, resnet50 or transreid."""
-    part: str = ""
-    """train or test: the images of this part of the split; empty: all images."""
+    part: Annotated[str, arg(help_behavior_hint="")] = ""
+    """train or test: the images of this part of the split; without it all images."""
     split: int = 0
     """Number of the train/test split; with --part."""
     rates: tuple[int, ...] = (1,)
@@ -50,8 +51,8 @@ class Features:
         _write_arrays(self.output, {"features": features, **arrays, "path": rows["path"].to_numpy(str)})
         rates = ", ".join(str(rate) for rate in rows["rate"].unique())
         print(
-            f"{self.output}: {rows.index.nunique()} images at rate {rates}: "
-            f"{features.shape[0]} features, {features.shape[1]} numbers each"
+            f"{self.output}: {counted(rows.index.nunique(), 'image')} at rate {rates}: "
+            f"{counted(features.shape[0], 'feature')}, {features.shape[1]} numbers each"
         )
         return 0
 
@@ -66,7 +67,11 @@ class Features:
             raise ValueError("rates must name at least one down-sampling rate (1 is HR), found none")
         if self.split and not self.part:
             raise ValueError(f"split {self.split} needs the part of it to embed: add --part train or --part test")
-        rates = sorted(set(self.rates))
+        rates, most = sorted(set(self.rates)), min(dataset.size)
+        if rates[0] < 1 or rates[-1] > most:
+            raise ValueError(
+                f"rate must lie between 1 and the shorter side, {most} pixels, found {rates[0]}..{rates[-1]}"
+            )
         # black images: what degrade refuses is told before the first real one is read
         degrade(torch.zeros(len(rates), 3, *dataset.size, dtype=torch.uint8), torch.tensor(rates), self.kernel)
         table = dataset.part(self.part, self.split) if self.part else dataset.table
@@ -81,29 +86,33 @@ class VpfaFit:
     """Features of HR training images, by the same model; a rate other than 1 is refused."""
     output: Output
     """The .safetensors file to write."""
-    pairing: str = "identity_mean"
-    """identity_mean (the paper's) or image: row i of both files is the same image, or the LR file has the HR file's
-    rows once for each rate, one rate after the other."""
+    pairing: Annotated[
+        str,
+        arg(
+            help="identity_mean (the paper's) or image: row i of both files is the same image, or the LR file has the "
+            "HR file's rows once for each rate, one rate after the other."
+        ),
+    ] = "identity_mean"
     per_rate: bool = False
     """One module for each rate."""
     hidden: int = 2048
     """Width of the blocks."""
     blocks: int = 3
     """Number of blocks."""
-    residual: bool = True
-    """Add the input to the output."""
+    residual: Annotated[bool, arg(help_behavior_hint="(default: it is added)")] = True
+    """Do not add the input to the output."""
     n_pairs: int = 5000
     """Pairs in an epoch."""
     min_images: int = 2
     """Identities with fewer LR or fewer HR images are left out (identity_mean)."""
     epochs: int = 120
-    """Length of the training."""
+    """Length of the training, in epochs."""
     batch_size: int = 32
     """Pairs in a step."""
     learning_rate: float = 2e-4
-    """Of Adam; halved after each quarter of the epochs."""
+    """Step size of Adam; halved after each quarter of the epochs."""
     weight_decay: float = 1e-5
-    """Of Adam."""
+    """Weight decay of Adam."""
     seed: int = 0
     """Seed of every draw."""
 
@@ -131,15 +140,16 @@ class VpfaFit:
         panning.fit(lr["features"], hr["features"], pids, lr["rate"] if self.per_rate else None)
         panning.save(self.output)
         pairs = ", ".join(str(count) for count in panning.n_pairs_.values())
-        print(f"{self.output}: {len(panning.maps_)} module(s) for features of {panning.n_features_in_}, {pairs} pairs")
+        modules = counted(len(panning.maps_), "module")
+        print(f"{self.output}: {modules} for features of {panning.n_features_in_}, {pairs} pairs")
         return 0
 
 
 @dataclass(frozen=True)
 class VpfaApply:
-    module: Positional[Path]
+    module: Positional[Annotated[Path, arg(metavar="MODULE")]]
     """The file that `reid-lib vpfa fit` (or VectorPanning.save) wrote."""
-    features: Positional[Path]
+    features: Positional[Annotated[Path, arg(metavar="FEATURES")]]
     """Features of LR images: .npz or .safetensors with features and, for a module per rate, rate."""
     output: Output
     """The .npz or .safetensors to write: the same arrays with the features panned (.safetensors: numbers only)."""
@@ -156,7 +166,7 @@ class VpfaApply:
             raise ValueError(f"{self.features} has no array 'rate', and {self.module} has a module for each: add it")
         panned = panning.transform(arrays["features"], arrays["rate"] if panning.per_rate else None)
         _write_arrays(self.output, arrays | {"features": panned})
-        print(f"{self.output}: {panned.shape[0]} features panned, {panned.shape[1]} numbers each")
+        print(f"{self.output}: {counted(panned.shape[0], 'feature')} panned, {panned.shape[1]} numbers each")
         return 0
 
 
@@ -293,7 +303,7 @@ def _of_safetensors(path: Path) -> dict:
     known = (torch.float16, torch.float32, torch.float64)
     foreign = {name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.dtype not in known}
     arrays = {name: (t.float() if name in foreign else t).numpy() for name, t in tensors.items()}
-    if digest is not None and digest != contents_digest(arrays):
+    if "features" in arrays and digest is not None and digest != contents_digest(arrays):
         raise ValueError("its content does not match its checksum")
     return arrays
 

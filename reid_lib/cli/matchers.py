@@ -36,6 +36,15 @@ def find_matcher(name: str, run: "Session", seed: int) -> "tuple[str, Matcher]":
     return next(iter(roster.train_all(chosen, run.dataset, **where).items()))
 
 
+def title(name: str, run: "Session") -> str:
+    """Return the title that `find_matcher` gives a name, before anything is trained; errors as there."""
+    from reid_lib.evaluation.matchers import pretrained_name
+
+    if ":" in name and not Path(name).exists():
+        return name.partition(":")[2]
+    return pretrained_name(name) if Path(name).is_file() else next(iter(find_method(name, run)))
+
+
 def find_method(name: str, run: "Session") -> "dict[str, Contestant]":
     """Return the method of the roster that a name stands for, by its title; nothing is trained.
 
@@ -55,6 +64,8 @@ def _own(name: str, run: "Session") -> Any:
     from reid_lib.evaluation.comparison import PARTS
 
     module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ValueError(f"a Matcher of your own is named module:name, found {name!r}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -68,4 +79,9 @@ def _own(name: str, run: "Session") -> Any:
             f"module {module} has no {attribute!r}: give module:name of a Matcher or of a function"
         ) from None
     ready = not isinstance(found, type) and all(hasattr(found, part) for part in PARTS)
+    if not ready and not callable(found):
+        raise ValueError(
+            f"{name} must be a Matcher, which has {', '.join(PARTS)}, or a function of the data set that returns one; "
+            f"found {found!r:.60}"
+        )
     return found if ready else found(run.dataset)

@@ -9,21 +9,27 @@ from typing import Annotated
 from tyro.conf import arg
 
 from reid_lib.cli.data import Assigned, OnDataSet, assignments, data_options
+from reid_lib.status import counted
 
 SITE = Path("build") / "site"  # in the project's folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce(OnDataSet):
-    only: str = ""
+    only: Annotated[str, arg(help_behavior_hint="")] = ""
     """One notebook (13_lrar, lrar, 13) or one table or figure ("Baselines Kernel sensitivity")."""
-    seeds: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]")] = None
+    seeds: Annotated[tuple[int, ...] | None, arg(metavar="INT [INT ...]", help_behavior_hint="")] = None
     """Seeds, in place of the notebooks' own."""
     set: Assigned = ()
     """Further notebook parameters."""
-    jobs: Annotated[str, arg(metavar="N")] = ""
-    """How many notebooks run side by side, one thread each (default: as many as there are cores, or as many as there
-    are GPUs). Results do not depend on it."""
+    jobs: Annotated[
+        str,
+        arg(
+            metavar="N",
+            help="How many notebooks run side by side, one thread each. Results do not depend on it.",
+            help_behavior_hint="(default: as many as there are cores, or as many as there are GPUs)",
+        ),
+    ] = ""
     force: bool = False
     """Run also what is up to date."""
     write_back: bool = False
@@ -65,13 +71,17 @@ class Reproduce(OnDataSet):
         return 0
 
     def _overrides(self) -> dict[str, object]:
-        options = data_options(self.layout, self.options)
-        return ({"data_options": options} if options else {}) | assignments(self.set)
+        options, given = data_options(self.layout, self.options), assignments(self.set)
+        own = {"profile", "dataset", "data_root", "seeds"} & given.keys()
+        if own or "data_options" in given:
+            name = min(own, default="options")
+            raise ValueError(f"--set takes what has no option of its own: use --{name.replace('_', '-')}")
+        return ({"data_options": options} if options else {}) | given
 
 
 @dataclass(frozen=True)
 class List:
-    paper: str = ""
+    paper: Annotated[str, arg(help_behavior_hint="")] = ""
     """Only this paper: cadnet, intact, lrar, drfm, vpfa or baselines."""
 
     def run(self) -> int:
@@ -114,11 +124,17 @@ class Status:
 
 @dataclass(frozen=True)
 class Verify:
-    against: Path | None = None
-    """Another results folder: say how far the numbers and verdicts here agree with those there, in place of checking
-    what is committed."""
-    only: str = ""
-    """With --against: one profile and data set, for example demo/synth (default: all)."""
+    against: Annotated[
+        Path | None,
+        arg(
+            metavar="FOLDER",
+            help="Another results folder: say how far the numbers and verdicts here agree with those there, in place "
+            "of checking what is committed.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    only: Annotated[str, arg(help_behavior_hint="(default: all)")] = ""
+    """With --against: one profile and data set, for example demo/synth."""
 
     def run(self) -> int:
         if self.against is not None:
@@ -133,14 +149,16 @@ class Verify:
             print(problem)
         for note in mixed_provenance() if not problems else ():
             print(f"note: seeds measured differently: {note}")
-        print(f"{len(problems)} problems" if problems else f"all is well: {checked}")
+        print(counted(len(problems), "problem") if problems else f"all is well: {checked}")
         return 1 if problems else 0
 
     def _compare(self, there: Path) -> int:
         from reid_lib.reporting import agreement, papers, results
 
         if self.only:
-            profile, _, dataset = self.only.partition("/")
+            profile, slash, dataset = self.only.partition("/")
+            if not slash:
+                raise ValueError(f"--only names one profile and data set, like demo/synth, found {self.only!r}")
             results.folder(profile, dataset)  # refuses what cannot be one
         found = agreement.compare(results.results_root(), there, papers.CLAIMS, self.only or agreement.ALL)
         for title, table in found.tables().items():
@@ -183,8 +201,8 @@ class Readme:
 
 @dataclass(frozen=True)
 class Site:
-    out: Path | None = None
-    """Where to build it (default: build/site). A folder that is there is replaced when it holds an older site."""
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint=f"(default: {SITE})")] = None
+    """Where to build it. A folder that is there is replaced when it holds an older site."""
 
     def run(self) -> int:
         from reid_lib import site
@@ -199,7 +217,10 @@ def project_root() -> Path:
 
     root = results.project_root()
     if root is None:
-        raise ValueError("this command works in a checkout of the project, and reid_lib is installed outside one")
+        raise ValueError(
+            "this command works on the project's own notebooks and results, and this reid_lib was installed without "
+            "them: clone the project, and run `pip install -e .` in its folder"
+        )
     return root
 
 

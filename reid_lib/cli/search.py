@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from reid_lib.cli.data import Assigned, OnDataSet, data_options, load
+from reid_lib.cli.data import Assigned, Folder, OnDataSet, data_options, load
 from reid_lib.cli.features import read_arrays
 from reid_lib.cli.matchers import find_matcher
+from reid_lib.status import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,26 +24,34 @@ IN_A_PICTURE = 8  # queries
 
 @dataclass(frozen=True, kw_only=True)
 class Search(OnDataSet):
-    queries: Positional[tuple[Path, ...]]
+    queries: Annotated[Positional[tuple[Path, ...]], arg(metavar="QUERY [QUERY ...]", help_behavior_hint="(required)")]
     """Images, or folders of them."""
     gallery: Path
     """A folder of images, or a feature file of the model (`reid-lib features`; only for a weight file as model)."""
-    model: str
-    """A file of OSNet x0.25 weights, or a method (cadnet, lrar, "HR + LR", ...) trained on --dataset under
-    --profile."""
+    model: Annotated[
+        str,
+        arg(
+            help='A file of OSNet x0.25 weights, or a method (cadnet, lrar, "HR + LR", ...) trained on --dataset under '
+            "--profile."
+        ),
+    ]
     output: Annotated[Path, arg(aliases=["-o"])]
     """The folder for ranked.csv and the pictures."""
     depth: int = 10
     """Gallery images in a ranked list."""
-    rate: int = 0
-    """The queries' down-sampling rate, for methods that are told it; 0: estimated from a query's height against the
-    gallery's median."""
-    false_match_rate: float | None = None
+    rate: Annotated[
+        int,
+        arg(
+            help="The queries' down-sampling rate, for methods that are told it; 0: estimated from a query's height "
+            "against the gallery's median."
+        ),
+    ] = 0
+    false_match_rate: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
     """Choose a threshold: the share of pairs of different people that it calls a match; needs --calibrate."""
-    calibrate: str = ""
+    calibrate: Annotated[str, arg(help_behavior_hint="")] = ""
     """The data set on whose test part the threshold is chosen."""
-    calibrate_root: str = ""
-    """Its folder."""
+    calibrate_root: Folder = ""
+    """The folder of the data set that --calibrate names."""
     calibrate_options: Annotated[
         Assigned, arg(help="Options of its loader (DATA.md); layout=NAME names the layout.")
     ] = ()
@@ -71,12 +80,15 @@ class Search(OnDataSet):
         found = self._with_matches(found, matcher, calibration)
         write_text(self.output / "ranked.csv", found.to_csv(index=False, lineterminator="\n"))
         drawn = 0 if arrays else self._draw(found, size)
-        print(f"{self.output}: ranked.csv with {len(files)} queries against {len(names)} images, {drawn} pictures")
+        asked, among = counted(len(files), "query", "queries"), counted(len(names), "image")
+        print(f"{self.output}: ranked.csv with {asked} against {among}, {counted(drawn, 'picture')}")
         if arrays:
             print("a feature file has no images: nothing is drawn")
         return 0
 
     def _check(self) -> None:
+        if not self.queries:
+            raise ValueError("a search needs a query: name an image, or a folder of images")
         if bool(self.calibrate) != (self.false_match_rate is not None):
             raise ValueError(
                 "a threshold needs both --false-match-rate and --calibrate: give the other one, or neither"
@@ -221,7 +233,8 @@ def _ranked(distances: "np.ndarray", files: list[Path], names: list, rates: list
         columns = {"query": str(file), "rate": rate, "rank": np.arange(1, len(order) + 1)}
         parts.append(pd.DataFrame(columns | {"gallery": [str(names[i]) for i in order], "distance": row[order]}))
     if own:
-        print(f"{own} queries are gallery images too: each is left out of its own list")
+        said = counted(own, "query is a gallery image", "queries are gallery images")
+        print(f"{said} too, {'each ' * (own > 1)}left out of its own list")
     found = pd.concat(parts, ignore_index=True)
     if found.empty:
         raise ValueError("the gallery holds nothing but the query itself: give one with other images")

@@ -8,16 +8,19 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from reid_lib.cli.data import Assigned, OnDataSet, assignments, data_options
+from reid_lib.cli.data import Assigned, OnDataSet, Seeds, assignments, data_options
+from reid_lib.status import counted
+
+AT_LEAST_ONE = ("epochs", "hidden", "k", "p", "steps", "width")  # settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(OnDataSet):
-    method: Positional[str]
+    method: Positional[Annotated[str, arg(metavar="METHOD")]]
     """baseline, lrar, ...: a method with a training loop; an unknown name lists them."""
     profile: str = "demo"
     """smoke, demo or paper (needs CUDA): the method's settings."""
-    seeds: Annotated[tuple[int, ...], arg(metavar="INT [INT ...]")] = (0,)
+    seeds: Seeds = (0,)
     """One training for each seed."""
     set: Assigned = ()
     """Settings other than the profile's (fields of the method's configuration), and recipe=paper."""
@@ -38,11 +41,11 @@ class Train(OnDataSet):
             )
         folder = run.folder / "checkpoints"  # where a notebook of this profile and data set looks
         together = processes()
-        count = together.num_processes if together else 1
+        count = counted(together.num_processes if together else 1, "process", "processes")
         for seed in run.seeds:
             train(config, run.dataset, seed=seed, folder=folder, device=run.device)
             if not together or together.is_main_process:
-                print(f"{folder}: {self.method}, seed {seed}, {count} process(es) on {run.device.type}", flush=True)
+                print(f"{folder}: {self.method}, seed {seed}, {count} on {run.device.type}", flush=True)
         if together:
             together.destroy_process_group()
         return 0
@@ -68,4 +71,6 @@ class Train(OnDataSet):
                 changes[name] = float(value)  # 1 and 1.0 would be two configurations
             elif None not in (usual[name], value) and type(value) is not type(usual[name]):
                 raise ValueError(f"{name} must be a value like {usual[name]!r}, found {value!r}")
+            elif type(value) is int and value < (least := 1 if name in AT_LEAST_ONE else 0):
+                raise ValueError(f"{name} must be at least {least}, found {value}")
         return build(**changes), method.train

@@ -184,7 +184,8 @@ def _open(output: Path, record: dict) -> dict[str, str]:
                 left.unlink()
         return _sums(output / SUMS) | _sums(output / JOURNAL)
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{output} cannot be written ({error}); name another folder, or make room") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{output} cannot be written ({reason}); name another folder, or make room") from None
 
 
 def _sums(path: Path) -> dict[str, str]:

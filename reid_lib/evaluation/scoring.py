@@ -90,7 +90,9 @@ def _checked(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarra
     found = {part: np.asarray(arrays[part]) for part in ("features", "pid", "camid") if part in arrays}
     features = found["features"]
     if features.ndim != 2 or 0 in features.shape or features.dtype.kind not in "fiu":
-        raise ValueError(f"{name} features must be numbers (rows, width), found {features.dtype} {features.shape}")
+        raise ValueError(
+            f"{name} features must be numbers (rows, width), one row or more, found {features.dtype} {features.shape}"
+        )
     found["features"] = features.astype(np.float32)
     if not np.isfinite(found["features"]).all():
         raise ValueError(f"{name} features have NaN or infinite numbers: look at the model that wrote them")

@@ -22,6 +22,8 @@ from reid_lib import files
 from reid_lib.digest import file_digest
 from reid_lib.intervals import seeds_interval, standard_error
 from reid_lib.profiles import PROFILES, check_profile
+from reid_lib.reporting.record import fault
+from reid_lib.status import counted
 
 PUBLISHED_COLUMNS = ("paper", "artefact", "dataset", "method", "setting", "metric", "value")
 COLUMNS = (*PUBLISHED_COLUMNS, "profile", "seed", "trials", "low", "high")
@@ -47,9 +49,10 @@ class ResultsError(ValueError):
 
 
 def project_root() -> Path | None:
-    """The folder that holds pyproject.toml beside the package, or None for an installed copy."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / "pyproject.toml").is_file() else None
+    """The folder that holds this project's pyproject.toml beside the package, or None for an installed copy."""
+    file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    # careless wheels of others leave theirs in site-packages
+    return file.parent if file.is_file() and 'name = "reid-lib"' in file.read_text(encoding="utf-8") else None
 
 
 def results_root() -> Path:
@@ -73,7 +76,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise ResultsError(
             f"Cannot write results to {folder} ({error.strerror}): make it writable, free some space, or "
-            "name another folder in REID_LIB_RESULTS."
+            "name another folder (REID_LIB_RESULTS, or the option -o)."
         ) from error
 
 
@@ -115,8 +118,8 @@ def record(path: Path) -> dict:
         raise ResultsError(f"{path} is missing: the run did not finish; run it again.") from None
     except (OSError, ValueError) as error:  # neither text nor JSON are ValueErrors both
         raise ResultsError(f"{path} is damaged ({error}): delete it and run again.") from error
-    if not isinstance(found, dict):
-        raise ResultsError(f"{path} is no record of a run: delete it and run again.")
+    if said := fault(found):
+        raise ResultsError(f"{path} is no record of a run ({said}): delete it and run again.")
     return found
 
 
@@ -397,7 +400,7 @@ def _refuse(rows: pd.DataFrame, bad: pd.Series, what: str) -> None:
         row = ", ".join(
             f"{name}={rows.iloc[number][name]!r}" for name in ("artefact", "method", "setting", "metric", *_NUMBERS)
         )
-        raise ResultsError(f"Row {number} ({row}) {what}; {int(bad.sum())} such row(s).")
+        raise ResultsError(f"Row {number} ({row}) {what}; {counted(int(bad.sum()), 'such row')}.")
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import nbformat
 
 from reid_lib.digest import file_digest
 from reid_lib.reporting import artefacts, audit, papers, results, verdicts
+from reid_lib.status import counted
 
 PUBLISHED_SHA256 = "4ae9a96e66c97836023aadc7da2951febd9f187fc17786ff52505e40932d627a"
 
@@ -41,7 +42,8 @@ def verify(root: Path) -> tuple[list[str], str]:
     notebooks = artefacts.numbered_notebooks(root)
     for path in notebooks:
         problems += notebook_problems(path)
-    return problems, f"{len(results.available())} result files with {rows} rows, {len(notebooks)} notebooks"
+    files = counted(len(results.available()), "result file")
+    return problems, f"{files} with {counted(rows, 'row')}, {counted(len(notebooks), 'notebook')}"
 
 
 def notebook_problems(path: Path) -> list[str]:

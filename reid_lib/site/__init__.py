@@ -14,6 +14,7 @@ import nbformat
 from reid_lib.reporting import artefacts, html, pages
 from reid_lib.site import api, links, render
 from reid_lib.site.links import SiteError
+from reid_lib.status import counted
 
 _MARK = ".reid-lib-site"  # in a folder that may be replaced
 _DOCUMENTS = ("README.md", "CONTRIBUTING.md", "DATA.md", "docs")
@@ -61,7 +62,7 @@ def _build_into(part: Path, root: Path, old_api: Path, with_api: bool) -> None:
         raise SiteError(f"a library warned while the site was built: {type(warning).__name__}: {warning}") from warning
     found = links.problems(part, unread="" if with_api else "api")
     if found:
-        raise SiteError("\n".join([f"the site has {len(found)} problem(s):", *found]))
+        raise SiteError("\n".join([f"the site has {counted(len(found), 'problem')}:", *found]))
 
 
 def _build_pages(root: Path, out: Path) -> None:

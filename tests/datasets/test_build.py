@@ -251,7 +251,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
         "size=(32,16)",
     ]
     assert cli.main(line) == 0
-    assert "144 images (96 test, 48 train), 1 trials; SHA256SUMS has every file" in capsys.readouterr().out
+    assert "144 images (96 test, 48 train), 1 trial; SHA256SUMS has every file" in capsys.readouterr().out
     read = ["--root", str(tmp_path), "--options", "table=images.csv", "size=(32,16)"]
     assert cli.main(["data", "check", NAME, *read]) == 0
     assert "every image can be read" in capsys.readouterr().out

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -338,6 +339,38 @@ def test_results_root_is_beside_pyproject_unless_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ResultsError, match=r"published\.csv not found"):
         results.published()
+
+
+def test_a_stranger_s_pyproject_beside_the_package_is_no_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "reid_lib" / "reporting" / "results.py"))
+    assert results.project_root() is None
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "somebody"\n')
+    assert results.project_root() is None
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "reid-lib"\n')
+    assert results.project_root() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[1, 2]", "it holds [1, 2]"),
+        ('{"seconds": "12"}', "seconds is '12'"),
+        ('{"parameters": null}', "parameters is None"),
+        ('{"time": 2026}', "time is 2026"),
+        ('{"covers": [3]}', "covers has 3"),
+        ('{"earlier": [3]}', "it holds 3"),
+        ('{"earlier": [{"hardware": "a CPU"}]}', "hardware is 'a CPU'"),
+    ],
+)
+def test_a_record_of_another_kind_is_refused_by_every_reader(folder, content, said):
+    results.write([row()], "demo", "synth", "lrar", RUN)
+    path = folder / "demo" / "synth" / "lrar.run.json"
+    path.write_text(content)
+    with pytest.raises(ResultsError, match=rf"lrar\.run\.json is no record of a run \({re.escape(said)}\): delete it"):
+        results.read_run("demo", "synth", "lrar")
+    assert "no readable run.json" in results.doubt("demo", "synth", "lrar")
+    path.write_text("{}")  # an older run has fewer fields
+    assert results.read_run("demo", "synth", "lrar") == {"complete": False}
 
 
 def test_merged_rows_stand_where_their_first_row_stood():

@@ -46,7 +46,7 @@ def no_map(monkeypatch):
 def test_whole_results_have_no_problem(folder):
     project(folder)
     save_rows()
-    assert verify(folder) == ([], "1 result files with 3 rows, 1 notebooks")
+    assert verify(folder) == ([], "1 result file with 3 rows, 1 notebook")
 
 
 @pytest.mark.usefixtures("no_map")

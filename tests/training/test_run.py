@@ -19,13 +19,16 @@ class Config:
     rate: float = 0.05
 
 
+PLAIN = Config()
+
+
 class Killed(Exception):
     pass
 
 
 def train(
     folder: Path | None,
-    config: Config = Config(),
+    config: Config = PLAIN,
     seed: int = 0,
     kill_at: tuple[int, int] | None = None,
     poison: int = -1,

@@ -40,7 +40,10 @@ def data(people: ReIDDataset) -> TrainingSet:
     return TrainingSet(people, 1, CPU)
 
 
-def folder(data: UnlabelledSet, where: Path, config: Config = Config(), seed: int = 0, weight: float = 1.0) -> Path:
+PLAIN = Config()
+
+
+def folder(data: UnlabelledSet, where: Path, config: Config = PLAIN, seed: int = 0, weight: float = 1.0) -> Path:
     part = nn.Linear(1, 1)
     nn.init.constant_(part.weight, weight), nn.init.zeros_(part.bias)
     return data.open_run(NAME, config, {"network": part}, seed, where, progress=False).folder
