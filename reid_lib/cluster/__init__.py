@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER = "slurm"  # in the results folder; no profile, so nothing that reads results takes it for one
 ASK = 5.0  # seconds between two calls of squeue, which the whole cluster shares
-_LOOK = 0.5  # seconds between two looks at the jobs' files
+_LOOK = 1.0  # seconds between two looks at the jobs' files
 _PATIENCE = 20.0  # seconds until a file that another machine wrote must be seen
 _HINTS = {"TIMEOUT": "; --slurm time=MINUTES asks for more", "OUT_OF_MEMORY": "; --slurm mem=32G asks for more"}
 
