@@ -168,7 +168,7 @@ def _work(job: Job, batch: Batch, desk: Desk, options: Mapping[str, object], for
     """Return what a job does, and prepare its folder."""
     desk.clear(job.name)
     own = {name: value for name, value in options.items() if name not in ("only", "write_back")}
-    own |= {"data_root": batch.wanted["data_root"]}  # its full path
+    own |= {name: batch.wanted[name] for name in ("profile", "dataset", "data_root")}  # the last with its full path
     if job.seed is not None:
         own |= {"seeds": [job.seed]}
         kept = batch.folder.parent.resolve() / "checkpoints"

@@ -59,6 +59,8 @@ def executor(folder: Path, options: Mapping[str, object]) -> "SlurmExecutor":
             found.update_parameters(**{name: [value] if name == "setup" else value})
         except ValueError:  # submitit does not know it; sbatch may
             more[name] = value
+    if "cpus_per_task" in options:  # since Slurm 22.05 srun does not take it from the job
+        found.update_parameters(srun_args=[f"--cpus-per-task={options['cpus_per_task']}"])
     found.update_parameters(additional_parameters=more)
     return found
 
