@@ -171,6 +171,16 @@ def test_what_is_in_the_queue_is_not_submitted_again(tmp_path: Path, fake: Path)
 
 
 @pytest.mark.usefixtures("unfollowed")
+def test_what_was_forced_is_followed_although_it_is_up_to_date(
+    tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner.Batch, "up_to_date", lambda self, path: True)
+    assert submit(tmp_path, only="00") == ["[1/1] 00_each: up to date"]
+    assert submit(tmp_path, only="00", force=True)[-1] == "[1/1] 00_each: job 13, after 11, 12"
+    assert submit(tmp_path, only="00")[-1] == "[1/1] 00_each: job 13, submitted before"
+
+
+@pytest.mark.usefixtures("unfollowed")
 def test_a_notebook_in_the_queue_with_other_parameters_is_refused(tmp_path: Path, fake: Path) -> None:
     submit(tmp_path)
     with pytest.raises(slurm.ClusterError, match=r"00_each is in the queue with other .*'seeds': \[0, 1\].*scancel 13"):
@@ -360,6 +370,7 @@ def test_a_slurm_that_does_not_answer_is_told(tmp_path: Path, fake: Path) -> Non
 # --- a real Slurm ---
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
+UNTIL_CLOSED = '"$@" < /dev/null & read -r line; kill $!; wait $!'  # also when the tests are killed
 CONFIGURATION = """
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
@@ -423,8 +434,9 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         try:
             for daemon, arguments in zip(DAEMONS, (munge, ["-D"], ["-D", "-N", given["host"]]), strict=True):
                 with (folder / f"{daemon}.log").open("wb") as log:
-                    command = [programs[daemon], *arguments]
-                    daemons.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+                    command = ["sh", "-c", UNTIL_CLOSED, "sh", programs[daemon], *arguments]
+                    pipes = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log}
+                    daemons.append(subprocess.Popen(command, **pipes, start_new_session=True))
             limit = time.monotonic() + 30
             while "idle" not in asked("sinfo", "--noheader", "--format=%T"):
                 if time.monotonic() > limit:
@@ -438,7 +450,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             while asked("squeue", "--noheader", "--states=RUNNING,COMPLETING") and time.monotonic() < limit:
                 time.sleep(0.2)
             for daemon in reversed(daemons):
-                daemon.terminate()
+                daemon.stdin.close()
                 with suppress(subprocess.TimeoutExpired):
                     daemon.wait(5)
                 with suppress(ProcessLookupError):

@@ -135,7 +135,7 @@ def _needed(batch: Batch, force: bool, there: Collection[str]) -> list[Job]:
     """Return the jobs of the notebooks that must run, each after those that it waits for; ``there``: in the queue."""
     early, late = groups(batch.titled())
     found: list[Job] = []
-    for path, title in batch.waiting(early, force):
+    for path, title in [one for one in early if one[0].stem in there or batch.waiting([one], force)]:
         seeds = batch.wanted.get("seeds", ())
         parts = [Job(f"{path.stem}-seed{seed}", f"{title}, seed {seed}", path, seed) for seed in seeds]
         if len(parts) < 2 or not goes_through_seeds(path):
