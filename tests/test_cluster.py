@@ -488,10 +488,10 @@ def test_a_real_slurm_gives_what_this_machine_gives(tmp_path: Path, monkeypatch:
     """Two seeds, a job that must leave its node and goes on, a second call, a notebook that fails."""
     real_notebook(tmp_path, "00_trains", TRAINS, MEASURES)
     real_notebook(tmp_path, "01_first", TRAINS.replace("in run.seeds:", "in run.seeds[:1]:"), FIRST)
-    real_notebook(tmp_path, "90_all", SHOWS)
     options = {"profile": "smoke", "seeds": [0, 1]}
     monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "local"))
     runner.reproduce(tmp_path, **options, count=2, say=lambda line: None)
+    real_notebook(tmp_path, "90_all", SHOWS)
 
     monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(cluster, "ASK", 1.0)
