@@ -137,9 +137,9 @@ def test_a_job_for_each_seed_then_the_notebook_then_what_gathers(tmp_path: Path,
 
 
 @pytest.mark.usefixtures("unfollowed")
-@pytest.mark.parametrize("seeds", [None, [1]])
-def test_one_seed_needs_one_job(tmp_path: Path, fake: Path, seeds: list[int] | None) -> None:
-    assert submit(tmp_path, seeds=seeds, only="00") == ["[1/1] 00_each: job 11"]
+@pytest.mark.parametrize("options", [{"seeds": None}, {"seeds": [1]}, {"seeds": None, "overrides": {"seeds": 1}}])
+def test_one_seed_needs_one_job(tmp_path: Path, fake: Path, options: dict) -> None:
+    assert submit(tmp_path, **options, only="00") == ["[1/1] 00_each: job 11"]
 
 
 def test_the_notebooks_go_through_their_seeds() -> None:

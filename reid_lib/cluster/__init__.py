@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FOLDER = "slurm"  # in the results folder; no profile, so nothing that reads results takes it for one
 ASK = 5.0  # seconds between two calls of squeue, which the whole cluster shares
 _LOOK = 1.0  # seconds between two looks at the jobs' files
-_PATIENCE = 20.0  # seconds until a file that another machine wrote must be seen
+_PATIENCE = 90.0  # seconds until a file that another machine wrote must be seen: NFS remembers what is not there
 _HINTS = {"TIMEOUT": "; --slurm time=MINUTES asks for more", "OUT_OF_MEMORY": "; --slurm mem=32G asks for more"}
 
 States = Mapping[str, tuple[str, str]]  # state and reason of jobs by id
@@ -135,8 +135,9 @@ def _needed(batch: Batch, force: bool, there: Collection[str]) -> list[Job]:
     """Return the jobs of the notebooks that must run, each after those that it waits for; ``there``: in the queue."""
     early, late = groups(batch.titled())
     found: list[Job] = []
+    seeds = batch.wanted.get("seeds")
+    seeds = seeds if isinstance(seeds, list | tuple) else ()  # --set may give one number
     for path, title in [one for one in early if one[0].stem in there or batch.waiting([one], force)]:
-        seeds = batch.wanted.get("seeds", ())
         parts = [Job(f"{path.stem}-seed{seed}", f"{title}, seed {seed}", path, seed) for seed in seeds]
         if len(parts) < 2 or not goes_through_seeds(path):
             parts = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 _LOOK = 0.5  # seconds between two lines of a job's status
-_PATIENCE = 20.0  # seconds until a file that another machine wrote must be seen
+_PATIENCE = 90.0  # seconds until a file that another machine wrote must be seen: NFS remembers what is not there
 
 
 @dataclass(frozen=True)
