@@ -527,6 +527,6 @@ def test_a_real_slurm_gives_what_this_machine_gives(tmp_path: Path, monkeypatch:
 
     real_notebook(tmp_path, "01_first", "raise KeyError('lost')")
     with pytest.raises(runner.NotebookFailed, match=r"01_first, cell 4 .*KeyError: 'lost'") as failed:
-        cluster.reproduce(tmp_path, slurm_options={}, screen=Screen(), **options)
+        cluster.reproduce(tmp_path, slurm_options={}, only="01", screen=Screen(), **options)
     log = Path(str(failed.value).rpartition("log: ")[2])
     assert "KeyError" in log.read_text()
