@@ -50,6 +50,8 @@ class Order:
 
 def main() -> int:
     """Execute the order that comes as a line on standard input; return the exit code: 0, or FAILED."""
+    for notice in (signal.SIGUSR1, signal.SIGUSR2):  # a cluster gives it to all processes of a job, and one acts on it
+        signal.signal(notice, signal.SIG_IGN)
     order = Order(**json.loads(sys.stdin.readline()))
     Thread(target=_end_with_parent, daemon=True).start()
     failure = execute(order)

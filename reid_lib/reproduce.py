@@ -83,6 +83,42 @@ def reproduce(
         ResultsError: an unknown profile, or a results folder that cannot be written.
         NotebookFailed: a cell raised, the kernel died, or no run.json was written; the others were run and stay done.
     """
+    screen, count = screen or jobs.Log(say), count or jobs.default_count()
+    batch = plan(
+        root,
+        screen,
+        profile=profile,
+        dataset=dataset,
+        data_root=data_root,
+        seeds=seeds,
+        only=only,
+        overrides=overrides,
+        write_back=write_back,
+    )
+    ran, failures = [], []
+    for group in groups(batch.titled()):
+        waiting = batch.waiting(group, force)
+        if waiting:
+            before.keep(profile, dataset)
+        done, failed = batch.run(_in_order(waiting, batch.folder, count), count)
+        ran, failures = ran + done, failures + failed
+    batch.conclude(failures)
+    return ran
+
+
+def plan(
+    root: Path,
+    screen: jobs.Log,
+    *,
+    profile: str = "demo",
+    dataset: str = "synth",
+    data_root: str = "",
+    seeds: Sequence[int] | None = None,
+    only: str = "",
+    overrides: Mapping[str, object] | None = None,
+    write_back: bool = False,
+) -> "Batch":
+    """Check what `reproduce` is asked for, and return it; nothing has run then. Arguments and errors as there."""
     folder = results.folder(profile, dataset) / "notebooks"
     _check_data(dataset, data_root)
     wanted = {"profile": profile, "dataset": dataset, "data_root": _absolute(data_root), **(overrides or {})}
@@ -94,42 +130,40 @@ def reproduce(
         writeback.check(dataset, changed)
     load_for(profile, dataset, _absolute(data_root), (overrides or {}).get("data_options", {}))  # else each would fail
     results.check_writable(folder)
-
-    screen, count = screen or jobs.Log(say), count or jobs.default_count()
-    batch = _Batch(root, folder, wanted, changed, screen, write_back)
-    titled = [(path, f"[{number}/{len(chosen)}] {path.stem}") for number, path in enumerate(chosen, start=1)]
-    ran, failures = [], []
-    for group in _groups(titled):
-        waiting = batch.waiting(group, force)
-        if waiting:
-            before.keep(profile, dataset)
-        with closing(jobs.run(batch.tasks(_in_order(waiting, folder, count)), count, screen.show)) as ends:
-            for end in ends:
-                failure = batch.end(end)
-                failures += [failure] if failure else []
-                ran += [] if failure else [end.task.notebook.stem]
-    for line in before.told(profile, dataset, CLAIMS):
-        screen.say(line)
-    if failures:
-        raise NotebookFailed(_together(failures, len(chosen)))
-    before.close(profile, dataset)
-    return ran
+    return Batch(root, folder, wanted, changed, screen, write_back, tuple(chosen))
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """What the notebooks of one call have in common."""
+class Batch:
+    """The notebooks of one call, and what they have in common.
+
+    Attributes:
+        root: the project's folder.
+        folder: where the executed copies go, and the stamps of those that are done.
+        wanted: the parameters that were asked for.
+        changed: by the notebook's name, those of them that differ from its own.
+        screen: shows progress.
+        write_back: whether outputs go into ``notebooks/``.
+        chosen: the notebooks.
+    """
 
     root: Path
-    folder: Path  # of the executed copies
-    wanted: dict[str, object]
-    changed: dict[str, dict[str, object]]
+    folder: Path
+    wanted: Mapping[str, object]
+    changed: Mapping[str, Mapping[str, object]]
     screen: jobs.Log
     write_back: bool
+    chosen: tuple[Path, ...]
     _inputs: dict[str, str] = field(default_factory=dict)  # the digests of those that were started
     _before: dict[str, int] = field(default_factory=dict)  # when their run.json was last written
 
+    def titled(self) -> list[tuple[Path, str]]:
+        """Return each notebook with what stands before its lines."""
+        count = len(self.chosen)
+        return [(path, f"[{number}/{count}] {path.stem}") for number, path in enumerate(self.chosen, start=1)]
+
     def up_to_date(self, path: Path) -> bool:
+        """Return whether a notebook was run with these parameters and the code as it is."""
         return _stamp(self.folder, path.stem).get("digest") == inputs_digest(self.root, path, self.wanted)
 
     def waiting(self, group: Sequence[tuple[Path, str]], force: bool) -> list[tuple[Path, str]]:
@@ -149,7 +183,26 @@ class _Batch:
             writeback.write(self.root, path, self.folder / path.name)
             self.screen.say(f"{title}: outputs written into notebooks/{path.name}")
 
-    def tasks(self, waiting: Sequence[tuple[Path, str]]) -> Iterator[jobs.Task]:
+    def run(self, waiting: Sequence[tuple[Path, str]], count: int) -> tuple[list[str], list[str]]:
+        """Run notebooks; return the names of those that ran through, in the order of ends, and why others failed."""
+        ran, failures = [], []
+        with closing(jobs.run(self._tasks(waiting), count, self.screen.show)) as ends:
+            for end in ends:
+                failure = self._end(end)
+                failures += [failure] if failure else []
+                ran += [] if failure else [end.task.notebook.stem]
+        return ran, failures
+
+    def conclude(self, failures: Sequence[str]) -> None:
+        """Say whether the rows agree with those of before; NotebookFailed if there are failures."""
+        profile, dataset = self.wanted["profile"], self.wanted["dataset"]
+        for line in before.told(profile, dataset, CLAIMS):
+            self.screen.say(line)
+        if failures:
+            raise NotebookFailed(_together(failures, len(self.chosen)))
+        before.close(profile, dataset)
+
+    def _tasks(self, waiting: Sequence[tuple[Path, str]]) -> Iterator[jobs.Task]:
         """Yield each notebook's task when its turn comes."""
         profile, dataset = self.wanted["profile"], self.wanted["dataset"]
         for path, title in waiting:
@@ -161,7 +214,7 @@ class _Batch:
             environment = {PROFILE_VARIABLE: profile}  # decision RUN-6
             yield jobs.Task(title, path, self.folder / path.name, self.root, parameters, environment)
 
-    def end(self, ended: jobs.Ended) -> str:  # decision RUN-1
+    def _end(self, ended: jobs.Ended) -> str:  # decision RUN-1
         """Keep what a notebook did that has ended; return why it failed, or ""."""
         path, failure = ended.task.notebook, ended.failure
         provenance = self._provenance(path)
@@ -182,7 +235,7 @@ class _Batch:
         return self.folder.parent / f"{path.stem}.run.json"
 
 
-def _groups(titled: Sequence[tuple[Path, str]]) -> list[list[tuple[Path, str]]]:
+def groups(titled: Sequence[tuple[Path, str]]) -> list[list[tuple[Path, str]]]:
     """Return the notebooks, and apart from them those that gather: whether these must run is known after the others."""
     return [[one for one in titled if gathers(one[0]) == late] for late in (False, True)]
 

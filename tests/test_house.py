@@ -16,7 +16,7 @@ FLOORS = [
     {"datasets", "networks", "losses", "reporting"},
     {"evaluation"},
     {"training"},
-    {"session", "reproduce", "jobs", "execute", "writeback", "explore", "site", "export"},
+    {"session", "reproduce", "cluster", "jobs", "execute", "writeback", "explore", "site", "export"},
     {"cli", "__main__"},
 ]
 STRANGERS = FLOORS[1]  # rooms of one floor that do not know one another

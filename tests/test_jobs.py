@@ -223,7 +223,7 @@ def test_the_longest_starts_first_and_what_gathers_comes_last(folder: Path) -> N
     titled = [(Path(f"{name}.ipynb"), name) for name in ("00_a", "01_b", "02_c", "90_all")]
 
     def order(count: int) -> list[list[str]]:
-        groups = (runner._in_order(group, folder / "notebooks", count) for group in runner._groups(titled))
+        groups = (runner._in_order(group, folder / "notebooks", count) for group in runner.groups(titled))
         return [[name for _, name in group] for group in groups]
 
     assert order(1) == [["00_a", "01_b", "02_c"], ["90_all"]]

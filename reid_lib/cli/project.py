@@ -1,8 +1,9 @@
 """`reid-lib reproduce`, `list`, `status`, `verify`, `readme` and `site`: the project as a whole."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,11 @@ class Reproduce(OnDataSet):
             help_behavior_hint="(default: as many as there are cores, or as many as there are GPUs)",
         ),
     ] = ""
+    executor: str = "local"
+    """local, or slurm: as jobs of the cluster on whose login machine this is typed (docs/cluster.md)."""
+    slurm: Annotated[Assigned, arg(metavar="KEY=VALUE")] = ()
+    """With --executor slurm, options of sbatch by their long names, "_" for "-": partition=gpu gpus_per_node=1 time=720
+    (minutes)."""
     force: bool = False
     """Run also what is up to date."""
     write_back: bool = False
@@ -38,12 +44,13 @@ class Reproduce(OnDataSet):
     def run(self) -> int:
         from reid_lib import jobs, site
         from reid_lib.reporting import papers, verdicts
-        from reid_lib.reproduce import NotebookFailed, reproduce
+        from reid_lib.reproduce import NotebookFailed
 
-        root, count = project_root(), jobs.parse_count(self.jobs)
+        root = project_root()
+        run = self._runner()
         try:
             with jobs.termination_interrupts():
-                ran = reproduce(
+                ran = run(
                     root,
                     profile=self.profile,
                     dataset=self.dataset,
@@ -53,7 +60,6 @@ class Reproduce(OnDataSet):
                     overrides=self._overrides(),
                     force=self.force,
                     write_back=self.write_back,
-                    count=count,
                     screen=jobs.Terminal(sys.stdout) if sys.stdout.isatty() else None,
                     say=lambda line: print(line, flush=True),
                 )
@@ -69,6 +75,21 @@ class Reproduce(OnDataSet):
         except site.SiteError as error:  # the numbers are there: a page that cannot be made is no reason to fail
             print(f"the pages were not made anew: {error}")
         return 0
+
+    def _runner(self) -> Callable[..., list[str]]:
+        """Return what runs the notebooks: here, or on a cluster."""
+        from reid_lib import cluster, jobs, reproduce
+
+        if self.executor not in ("local", "slurm"):
+            raise ValueError(f"executor must be local or slurm, found {self.executor!r}")
+        count = jobs.parse_count(self.jobs)
+        if self.executor == "local":
+            if self.slurm:
+                raise ValueError("--slurm belongs to --executor slurm: without it notebooks run on this machine")
+            return partial(reproduce.reproduce, count=count)
+        if count:
+            raise ValueError("--jobs is for this machine: with --executor slurm the cluster says how many run at once")
+        return partial(cluster.reproduce, slurm_options=assignments(self.slurm))
 
     def _overrides(self) -> dict[str, object]:
         options, given = data_options(self.layout, self.options), assignments(self.set)

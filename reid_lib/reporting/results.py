@@ -5,7 +5,6 @@ them is in `<paper>.run.json` beside it, which is written last: a CSV without a 
 unfinished run. The papers' own numbers are in `results/published.csv` (the first seven columns).
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -487,11 +486,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:  # decision RUN-22
     """Hold the folder for one writer; the lock goes with the process, so a killed run leaves none behind."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with files.locked(folder / ".lock", lambda process: None):
         yield
-    finally:
-        os.close(handle)
