@@ -55,6 +55,8 @@ def _own(name: str, run: "Session") -> Any:
     from reid_lib.evaluation.comparison import PARTS
 
     module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise ValueError(f"a Matcher of your own is named module:name, as an import has it; found {name!r}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -68,4 +70,6 @@ def _own(name: str, run: "Session") -> Any:
             f"module {module} has no {attribute!r}: give module:name of a Matcher or of a function"
         ) from None
     ready = not isinstance(found, type) and all(hasattr(found, part) for part in PARTS)
+    if not ready and not callable(found):
+        raise ValueError(f"{name} is a {type(found).__name__}: give module:name of a Matcher or of a function")
     return found if ready else found(run.dataset)

@@ -5,13 +5,11 @@ them is in `<paper>.run.json` beside it, which is written last: a CSV without a 
 unfinished run. The papers' own numbers are in `results/published.csv` (the first seven columns).
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -204,7 +202,9 @@ def write(  # decision HOUSE-9
     check_writable(target)
     path = target / f"{paper}.csv"
     covers = groups(new)
-    with _locked(target):
+    with files.folder_locked(target):
+        for name in (path.name, f"{paper}.run.json"):
+            files.remove_parts(target, name)
         old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
         own = group_of_each(old)
         begun = covers - set(written)
@@ -481,14 +481,3 @@ def replace_text(path: Path, text: str) -> None:
         files.write_text(path, text)
     except OSError as error:
         raise ResultsError(f"Could not write {path} ({error.strerror}); what was there before is unchanged.") from error
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one writer; the lock goes with the process, so a killed run leaves none behind."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
