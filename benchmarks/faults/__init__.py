@@ -111,7 +111,10 @@ def _work(work: Callable[[], object], out: int, largest: int | None) -> NoReturn
         code = REFUSED if is_sentence(error) else BROKEN
         os.write(out, (str(error) if code == REFUSED else traceback.format_exc()).encode()[-60000:])
     finally:
-        os._exit(code)
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        finally:
+            os._exit(code)  # whatever happens: a child never goes on as its parent
 
 
 def is_sentence(error: Exception) -> bool:

@@ -173,14 +173,13 @@ def commands(folder: Path) -> list[Victim]:
     def work(line: tuple, place: Path) -> None:
         target = place / line[-1]
         os.environ["REID_LIB_CACHE"] = str(place.parent / "cache")
-        old = target if target.suffix else target / "ranked.csv"
-        if not old.exists():
-            old.write_bytes(b"old")
-        before = old.read_bytes()
+        if target.suffix and not target.exists():
+            target.write_bytes(b"old")
+        before = target.suffix and target.read_bytes()
         try:
             command(*line[:-1], target)
         except ValueError as error:
-            if old.read_bytes() != before:
+            if target.suffix and target.read_bytes() != before:
                 raise RuntimeError(f"what was there is lost: {error}") from error
             raise
 
@@ -356,6 +355,7 @@ def workers(folder: Path, tries: int, draw: Draw) -> Rows:
         dies = int(draw.integers(2))
         if children[dies].end(draw.uniform(0, seconds)).code == 0:
             children[1 - dies].end()
+            rmtree(place)
             continue
         other = children[1 - dies].end()
         again = [child.end() for child in both(place)]
@@ -363,6 +363,7 @@ def workers(folder: Path, tries: int, draw: Draw) -> Rows:
         good = good and trained(place / "runs") == expected
         if not good:
             print(f"one of two processes dies: {other}, then {again}", file=sys.stderr)
+        rmtree(place)
         tried, survived = tried + 1, survived + good
     yield Row("SIGKILL", "one of two processes that train", tried, survived)
 
