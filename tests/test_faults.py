@@ -38,7 +38,7 @@ def harness(*arguments: object) -> tuple[pd.DataFrame, str]:
 
 @on_linux
 def test_processes_that_are_killed_lose_nothing(tmp_path: Path) -> None:
-    found, said = harness("kills", "interruptions", "--tries", 2, "--seed", 1, tmp_path / "faults.csv")
+    found, said = harness("trainings", "kills", "interruptions", "--tries", 2, "--seed", 1, tmp_path / "faults.csv")
     assert (found["tried"] == found["survived"]).all(), said
     victims = set(found["victim"][found["fault"] == "SIGKILL"])
     assert {f"training of {name}" for name in METHODS} < victims
@@ -49,9 +49,9 @@ def test_processes_that_are_killed_lose_nothing(tmp_path: Path) -> None:
 
 @on_linux
 def test_other_faults_are_survived_or_told(tmp_path: Path) -> None:
-    found, said = harness("workers", "pairs", "disks", "damages", "--tries", 3, "--seed", 1, tmp_path / "faults.csv")
+    found, said = harness("workers", "pairs", "disks", "damages", "--tries", 2, "--seed", 1, tmp_path / "faults.csv")
     assert (found["tried"] == found["survived"]).all(), said
-    assert (found["tried"] == 3).all()
+    assert (found["tried"] == 2).all()
     assert len(found) > 25
 
 

@@ -1,6 +1,7 @@
 """The command line: ``python -m benchmarks.faults [FAULT ...] [--tries N] [-o FILE]``."""
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pandas as pd
 
 from benchmarks import faults
 from benchmarks.faults.victims import FAULTS
-from reid_lib.files import write_text
+from reid_lib.files import folder_locked, write_text
 from reid_lib.seeds import numpy_generator
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown or given.tries < 1:
         parser.error(f"expected tries >= 1 and faults of {', '.join(FAULTS)}, found {given.tries} and {unknown}")
     rows = []
+    logging.disable()  # what a damaged file is told with
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         os.environ["REID_LIB_CACHE"] = f"{folder}/cache"
         for name in given.names or FAULTS:
@@ -47,11 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{row.fault:24} {row.victim:28} {row.survived:4} of {row.tried} survived", flush=True)
                 rows.append(row)
             print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    found = pd.DataFrame(rows)
-    write_text(given.output, found.to_csv(index=False, lineterminator="\n"))
-    if given.output == FILE:
-        write_text(PAGE, faults.renewed(PAGE.read_text(encoding="utf-8"), found))
+    found = merged(pd.DataFrame(rows), given.output)
     return int((found["tried"] != found["survived"]).any())
+
+
+def merged(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Write rows into a file, and into the page if it is the committed one; other faults and victims stay there."""
+    key = ["fault", "victim"]
+    with folder_locked(file.parent):
+        old = pd.read_csv(file) if file.is_file() else rows[:0]
+        found = pd.concat([old, rows]).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        write_text(file, found.to_csv(index=False, lineterminator="\n"))
+        if file == FILE:
+            write_text(PAGE, faults.renewed(PAGE.read_text(encoding="utf-8"), found))
+    return found
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -39,7 +40,11 @@ from reid_lib.training.vpfa import VectorPanning
 
 CPU, SIZE = torch.device("cpu"), (64, 32)
 PEOPLE = load("synth", identities=16, images_per_camera=2, size=SIZE)
-NOTEBOOK, IN_A_NOTEBOOK = "00_start_here", 6  # one try in a notebook for so many others
+PIXELS = {path: PEOPLE.read(path) for path in PEOPLE.table["path"]}
+DRAWN = replace(PEOPLE, reader=lambda path, size: PIXELS[path])  # for work that is not the drawing of people
+SHORTER = {"cadnet": {"steps": 2}, "cyclegan": {"steps": 2}, "drfm": {"steps": 2}}  # than under smoke
+NOTEBOOK = "00_start_here"
+SLOW = 5  # one try of a fault that takes seconds for so many kills
 Draw = np.random.Generator
 Rows = Iterator[Row]
 
@@ -84,11 +89,11 @@ def bits(value: object) -> object:
 def training(name: str) -> Victim:
     """Return the training of a method of METHODS on a few drawn people, with what it keeps in the cache."""
     method = METHODS[name]
-    config = method.config.for_profile("smoke")
+    config = method.config.for_profile("smoke", **SHORTER.get(name, {}))
 
     def work(folder: Path) -> None:
         os.environ["REID_LIB_CACHE"] = str(folder / "cache")
-        method.train(config, PEOPLE, device=CPU, folder=folder / "runs", progress=False)
+        method.train(config, DRAWN, device=CPU, folder=folder / "runs", progress=False)
 
     return Victim(f"training of {name}", work, lambda folder: trained(folder / "runs"))
 
@@ -139,7 +144,6 @@ def command(*arguments: object) -> None:
         raise ValueError(text.removeprefix("reid-lib: "))
 
 
-TRAININGS = [training(name) for name in METHODS]
 CHECKPOINT = Victim("checkpoint write", write_checkpoints, lambda folder: trained(folder / "run"))
 STORE = Victim("image store", lambda folder: open_store(PEOPLE, folder), partial(contents, pattern="*.npy"))
 BUILD = Victim(
@@ -193,6 +197,11 @@ def commands(folder: Path) -> list[Victim]:
 # --- faults ---------------------------------------------------------------------------------------
 
 
+def seldom(tries: int) -> int:
+    """Return how often a slow fault is tried."""
+    return max(2, tries // SLOW)
+
+
 def warm() -> None:
     """Import and look at all that a child would have to, so that a kill meets the work."""
     for name in METHODS:
@@ -201,10 +210,17 @@ def warm() -> None:
     torch.optim.Adam([weight]).step()  # imports
 
 
-def kills(folder: Path, tries: int, draw: Draw) -> Rows:
-    """Kill every victim."""
+def trainings(folder: Path, tries: int, draw: Draw) -> Rows:
+    """Kill the training of every method."""
     warm()
-    for victim in (*TRAININGS, CHECKPOINT, STORE, BUILD, RESULTS):
+    for name in METHODS:
+        yield killed(training(name), folder, tries, draw)
+
+
+def kills(folder: Path, tries: int, draw: Draw) -> Rows:
+    """Kill what writes files."""
+    warm()
+    for victim in (CHECKPOINT, STORE, BUILD, RESULTS):
         yield killed(victim, folder, tries, draw)
 
 
@@ -213,7 +229,7 @@ def interruptions(folder: Path, tries: int, draw: Draw) -> Rows:
     warm()
     for sent in (signal.SIGINT, signal.SIGTERM):
         for victim in (training("baseline"), STORE, BUILD, RESULTS):
-            yield killed(victim, folder, tries, draw, sent)
+            yield killed(victim, folder, seldom(tries), draw, sent)
 
 
 def notebooks(folder: Path, tries: int, draw: Draw) -> Rows:
@@ -232,8 +248,8 @@ def notebooks(folder: Path, tries: int, draw: Draw) -> Rows:
     if start(sound).wait() or not left(sound):
         raise RuntimeError(f"the undisturbed notebook did not end: {' '.join(line)}")
     seconds, expected = time.monotonic() - started, left(sound)
-    times, survived = max(1, tries // IN_A_NOTEBOOK), 0
-    for number in range(times):
+    survived = 0
+    for number in range(seldom(tries)):
         place = folder / str(number)
         running = start(place)
         time.sleep(draw.uniform(0, seconds))
@@ -245,7 +261,7 @@ def notebooks(folder: Path, tries: int, draw: Draw) -> Rows:
         gone = not psutil.wait_procs(tree, timeout=30)[1]
         survived += gone and start(place).wait() == 0 and left(place) == expected
         rmtree(place)
-    yield Row("SIGKILL", "notebook", times, survived)
+    yield Row("SIGKILL", "notebook", seldom(tries), survived)
 
 
 def damages(folder: Path, tries: int, draw: Draw) -> Rows:
@@ -265,8 +281,13 @@ def damages(folder: Path, tries: int, draw: Draw) -> Rows:
     image = folder / "image.png"
     Image.fromarray(PEOPLE.read(PEOPLE.table["path"][0])).save(image)
     yield from damaged("image (PNG)", image, lambda: read_image(image, SIZE).tobytes(), tries, draw)
-    store = open_store(PEOPLE, folder / "store").path
-    yield from damaged("image store", store, lambda: bytes(open_store(PEOPLE, folder / "store").images), tries, draw)
+    store = open_store(DRAWN, folder / "store").path
+
+    def stored() -> bytes:
+        with redirect_stderr(StringIO()):
+            return bytes(open_store(DRAWN, folder / "store").images)
+
+    yield from damaged("image store", store, stored, tries, draw)
     weights, arrays = folder / "weights.pth", folder / "features"
     torch.save(small().state_dict(), weights)
     yield from damaged("weights (.pth)", weights, lambda: bits(load_state(weights)), tries, draw)
@@ -316,14 +337,14 @@ def disks(folder: Path, tries: int, draw: Draw) -> Rows:
     """Fill the disk of all that writes."""
     warm()
     for victim in (training("baseline"), CHECKPOINT, STORE, BUILD, RESULTS, *commands(folder)):
-        yield full(victim, folder, tries, draw)
+        yield full(victim, folder, seldom(tries), draw)
 
 
 def pairs(folder: Path, tries: int, draw: Draw) -> Rows:
     """Let two processes do the same at once."""
     warm()
     for victim in (training("baseline"), CHECKPOINT, STORE, BUILD, RESULTS):
-        yield together(victim, folder, tries, draw)
+        yield together(victim, folder, seldom(tries), draw)
 
 
 def workers(folder: Path, tries: int, draw: Draw) -> Rows:
@@ -336,7 +357,7 @@ def workers(folder: Path, tries: int, draw: Draw) -> Rows:
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
         own |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true", "REID_LIB_CACHE": place / "cache"}
         os.environ.update({name: str(value) for name, value in own.items()})
-        method.train(config, PEOPLE, device=CPU, folder=place / "runs", progress=False)
+        method.train(config, DRAWN, device=CPU, folder=place / "runs", progress=False)
         torch.distributed.destroy_process_group()
 
     def both(place: Path) -> list[Child]:
@@ -349,7 +370,7 @@ def workers(folder: Path, tries: int, draw: Draw) -> Rows:
     codes = [child.end().code for child in both(sound)]
     seconds, expected = time.monotonic() - started, trained(sound / "runs")
     tried = survived = 0
-    while codes == [0, 0] and tried < tries:
+    while codes == [0, 0] and tried < seldom(tries):
         place = folder / str(tried)
         children = both(place)
         dies = int(draw.integers(2))
@@ -369,6 +390,7 @@ def workers(folder: Path, tries: int, draw: Draw) -> Rows:
 
 
 FAULTS = {
+    "trainings": trainings,
     "kills": kills,
     "interruptions": interruptions,
     "notebooks": notebooks,
