@@ -235,7 +235,7 @@ def of_state(state: dict[str, torch.Tensor]) -> dict[str, tuple]:
 
 def weight_kinds(folder: Path) -> dict[str, Kind]:
     """Weights to start from. A .pth has checksums; the form of before PyTorch 1.6 and .safetensors have none."""
-    state = small_network().state_dict()
+    state = {name: tensor.contiguous() for name, tensor in small_network().state_dict().items()}
     torch.save(state, folder / "w.pth")
     torch.save(state, folder / "w.pt", _use_new_zipfile_serialization=False)
     save_file(state, folder / "w.safetensors")
@@ -578,7 +578,11 @@ def test_arrays_of_a_wrong_type_or_shape_in_a_sound_file(tmp_path: Path) -> None
         out.unlink(missing_ok=True)
         command([*lines[what], "-o", str(out)])
         return (
-            out.read_bytes() if what == "score" else read_arrays(out)["features"] if what == "apply" else in_order(out)
+            out.read_bytes()
+            if what == "score"
+            else read_arrays(out)["features"]
+            if what == "apply"
+            else in_order(out.read_bytes())
         )
 
     tried, faults = 0, []

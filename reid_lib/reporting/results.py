@@ -424,7 +424,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 @cache
 def _natural(text: str) -> tuple:
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
-    return tuple((1, float(part), part) if part[:1].isdigit() else (0, 0.0, part) for part in parts if part)
+    return tuple((1, float(part), part) if part[:1].isdecimal() else (0, 0.0, part) for part in parts if part)
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_lib.reporting import results
@@ -45,6 +45,7 @@ def tables(draw: st.DrawFn, methods: st.SearchStrategy = WORDS) -> list[dict]:
     return rows
 
 
+EXAMPLES = settings(max_examples=25)  # each writes files, and waits for the disk
 FEW = tables(st.sampled_from(["LRAR", "HR + LR"]))
 
 
@@ -58,6 +59,7 @@ def written(rows: list[dict]) -> pd.DataFrame:
     return results.read("demo", "synth", "lrar")
 
 
+@EXAMPLES
 @given(tables())
 def test_what_is_written_is_read(folder: Path, rows: list[dict]) -> None:
     fresh(folder)
@@ -72,6 +74,7 @@ def test_what_is_written_is_read(folder: Path, rows: list[dict]) -> None:
     assert results.doubt("demo", "synth", "lrar") == ""
 
 
+@EXAMPLES
 @given(FEW, st.randoms(use_true_random=False))
 def test_the_file_does_not_depend_on_order_or_steps(folder: Path, rows: list[dict], draw: object) -> None:
     fresh(folder)
@@ -90,6 +93,7 @@ def test_the_file_does_not_depend_on_order_or_steps(folder: Path, rows: list[dic
     assert path.read_bytes() == first
 
 
+@EXAMPLES
 @given(FEW, FEW)
 def test_a_second_run_replaces_what_it_measures_and_nothing_else(
     folder: Path, old: list[dict], new: list[dict]
@@ -107,6 +111,7 @@ def test_a_second_run_replaces_what_it_measures_and_nothing_else(
     assert sum(len(run["covers"]) for run in covered) == len(results.groups(after))
 
 
+@EXAMPLES
 @given(tables(), st.data())
 def test_a_byte_that_differs_is_told(folder: Path, rows: list[dict], data: st.DataObject) -> None:
     fresh(folder)
@@ -117,6 +122,7 @@ def test_a_byte_that_differs_is_told(folder: Path, rows: list[dict], data: st.Da
     assert "is not what its run.json was written for" in results.doubt("demo", "synth", "lrar")
 
 
+@EXAMPLES
 @given(FEW, st.randoms(use_true_random=False))
 def test_merged_seeds_are_means_within_their_interval(folder: Path, rows: list[dict], draw: object) -> None:
     fresh(folder)
