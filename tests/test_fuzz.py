@@ -533,6 +533,7 @@ WRONG = {
         "dates": lambda a: a.astype("datetime64[s]"),
         "records": lambda a: np.zeros(len(a), [("x", int)]),
         "below -1": lambda a: a - 9,
+        "text, beside numbers": lambda a: np.char.add("p", a.astype(str)),
     },
     "rate": {
         "a number": lambda a: a[0],
@@ -553,7 +554,7 @@ RIGHT = {
         "another byte order": lambda a: a.astype(">f4"),
         "columns first": np.asfortranarray,
     },
-    "pid": {"text": lambda a: np.char.add("p", a.astype(str)), "floats": lambda a: a.astype(float)},
+    "pid": {"floats": lambda a: a.astype(float), "small integers": lambda a: a.astype(np.int8)},
     "rate": {"floats": lambda a: a.astype(float), "small integers": lambda a: a.astype(np.int8)},
 }
 USED = {"score": ("features", "pid"), "fit": ("features", "pid", "rate"), "apply": ("features", "rate")}

@@ -91,7 +91,8 @@ def _checked(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarra
     features = found["features"]
     if features.ndim != 2 or 0 in features.shape or features.dtype.kind not in "fiu":
         raise ValueError(f"{name} features must be numbers (rows, width), found {features.dtype} {features.shape}")
-    found["features"] = features.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused as that
+        found["features"] = features.astype(np.float32)
     if not np.isfinite(found["features"]).all():
         raise ValueError(f"{name} features have NaN or infinite numbers: look at the model that wrote them")
     for part in found.keys() - {"features"}:
