@@ -47,7 +47,7 @@ def whole(path: str | Path) -> Iterator[Path]:  # decision HOUSE-2
         part.unlink(missing_ok=True)
 
 
-def remove_parts(folder: Path, name: str = "*", age: float = 0.0) -> None:  # decision RUN-20
+def remove_parts(folder: Path, name: str = "*", age: float = 0.0) -> None:  # decision RUN-23
     """Remove what killed processes have left in a folder of files that `whole` wrote.
 
     Args:

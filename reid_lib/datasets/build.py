@@ -161,7 +161,7 @@ def _listed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def _held(output: Path) -> Iterator[None]:  # decision RUN-20
+def _held(output: Path) -> Iterator[None]:  # decision RUN-23
     """Make the folder and hold it while the block runs: two processes would remove each other's files.
 
     Raises:

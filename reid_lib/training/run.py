@@ -332,7 +332,7 @@ class Run:
             if not path.exists():
                 continue
             try:
-                check_archive(path)  # decision ENGINE-11
+                check_archive(path)  # decision ENGINE-14
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 if set(state) != _STATE or set(state["parts"]) != set(self.parts):
                     raise ValueError("it is no checkpoint of this training")
