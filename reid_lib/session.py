@@ -33,7 +33,7 @@ from reid_lib.datasets.records import ReIDDataset
 from reid_lib.devices import pick_device, precision, usable_cores
 from reid_lib.digest import plain
 from reid_lib.evaluation.ranking import Evaluation, Matcher, evaluate_settings, with_gain
-from reid_lib.files import write_text
+from reid_lib.files import A_DAY, remove_parts, write_text
 from reid_lib.listing import listing
 from reid_lib.reporting import figures, provenance, results
 from reid_lib.reporting.alt import alt_text
@@ -370,6 +370,7 @@ def start(  # decision PROTOCOL-9, decision RUN-6, decision RUN-8, decision RUN-
     seeds = checked_seeds(seeds)
     loaded = load_for(profile, dataset, data_root, data_options or {})
     results.check_writable(folder)
+    remove_parts(folder, age=A_DAY)
     if "OMP_NUM_THREADS" not in os.environ:
         # sums depend on how many threads share them: one gives the same numbers on every CPU of a kind. Under "paper"
         # the GPU makes the numbers, and the CPU only reads images. The provenance records how many there were.

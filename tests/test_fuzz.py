@@ -10,14 +10,19 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from scipy.io import savemat
+from torch import nn
 
 from reid_lib import cli
 from reid_lib.cli.features import _write_arrays, read_arrays
@@ -26,8 +31,10 @@ from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.mlr import Trial, trials
 from reid_lib.datasets.partitions import read_halves, read_new_protocol, read_testsets
 from reid_lib.datasets.records import ReIDDataset, Split, read_image
+from reid_lib.networks.weights import load_weights
 from reid_lib.reporting import results
 from reid_lib.seeds import numpy_generator
+from reid_lib.training.run import Run, initialise
 from reid_lib.training.vpfa import VectorPanning
 
 SIZE = (16, 8)
@@ -218,6 +225,102 @@ def in_order(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
+def small_network() -> nn.Module:
+    return initialise(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)), 0, torch.device("cpu"))
+
+
+def of_state(state: dict[str, torch.Tensor]) -> dict[str, tuple]:
+    return as_bytes({name: tensor.numpy() for name, tensor in state.items()})
+
+
+def weight_kinds(folder: Path) -> dict[str, Kind]:
+    """Weights to start from. A .pth has checksums; the form of before PyTorch 1.6 and .safetensors have none."""
+    state = {name: tensor.contiguous() for name, tensor in small_network().state_dict().items()}
+    torch.save(state, folder / "w.pth")
+    torch.save(state, folder / "w.pt", _use_new_zipfile_serialization=False)
+    save_file(state, folder / "w.safetensors")
+
+    def read(path: Path) -> object:
+        network = initialise(small_network, 1, torch.device("cpu"))
+        load_weights(network, path)
+        return of_state(network.state_dict())
+
+    def old(content: bytes) -> object:
+        return of_state(torch.load(io.BytesIO(content), weights_only=True))
+
+    plain = {".pth": None, ".pt": old, ".safetensors": lambda content: of_state(safetensors.torch.load(content))}
+    return {f"weights{s}": Kind(f"start{s}", (folder / f"w{s}").read_bytes(), read, plain[s]) for s in plain}
+
+
+def checkpoint_kind(folder: Path) -> Kind:
+    """The one checkpoint of a training, which goes on from it or begins anew."""
+
+    def train(folder: Path, epochs: int = 3) -> object:
+        network = small_network()
+        run = Run(folder, {}, 0, {"network": network}, torch.device("cpu"), progress=False)
+        for _ in run.epochs(epochs):
+            run.step(torch.optim.SGD(network.parameters(), lr=0.1), {"loss": network[0].weight.square().sum()}, 1)
+        return of_state(network.state_dict()), [row["loss"] for row in run.history]
+
+    def read(path: Path) -> object:
+        (path.parent / "previous.pt").unlink(missing_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stderr", io.StringIO())
+            return train(path.parent)
+
+    train(folder / "run", 1)
+    return Kind("last.pt", (folder / "run" / "last.pt").read_bytes(), read)
+
+
+def parquet_kind(root: Path) -> Kind:
+    rows = [(f"{n}.png", n // 4, n % 2, ("train", "test")[n % 8 // 4]) for n in range(16)]
+    content = io.BytesIO()
+    pd.DataFrame(rows, columns=["path", "pid", "camid", "split"]).to_parquet(content)
+
+    def plain(content: bytes) -> object:
+        found = pd.read_parquet(io.BytesIO(content)).astype(str)
+        return sorted((r.path, r.pid, r.camid, r.split or "unused") for r in found.itertuples() if r.pid != "-1")
+
+    return Kind("people.parquet", content.getvalue(), table_kind(root, False).read, plain)
+
+
+def mat_kind(folder: Path) -> Kind:
+    """A small cuhk-03.mat: cells of cells of images, and the test sets."""
+    pixels = numpy_generator(0, "fuzz", "mat").integers(0, 256, (2, 2, 2, 3, 8, 16), np.uint8)
+    with h5py.File(folder / "mat", "w") as file:
+
+        def put(data: np.ndarray, **kind: object) -> h5py.Reference:
+            return file.create_dataset(f"#refs#/{len(file.require_group('#refs#'))}", data=data, **kind).ref
+
+        empty, pairs = put(np.zeros(2, np.uint64)), []
+        for pair in range(2):
+            cells = np.full((10, 2), empty, dtype=h5py.ref_dtype)
+            for person, camera in np.ndindex(2, 2):
+                cells[5 * camera, person] = put(pixels[pair, person, camera])
+            pairs.append(put(cells, dtype=h5py.ref_dtype))
+        file.create_dataset("detected", data=np.array([pairs], dtype=h5py.ref_dtype), dtype=h5py.ref_dtype)
+        tests = [put(np.array([[1, 1], [2, 1 + i % 2]], float).T) for i in range(10)]
+        file.create_dataset("testsets", data=np.array([tests], dtype=h5py.ref_dtype), dtype=h5py.ref_dtype)
+
+    def read(path: Path) -> object:
+        people = load("cuhk03", path, check=False, size=SIZE)
+        return [people.read(p).tobytes() for p in people.table["path"]], [s.test_pids for s in people.splits]
+
+    def plain(content: bytes) -> object:
+        images, first = [], np.cumsum((0, *PERSONS))
+        with h5py.File(io.BytesIO(content)) as file:
+            for reference in file["detected"][0]:
+                for reference_of_image in file[reference][:].T.ravel():
+                    image = file[reference_of_image][:].T
+                    if image.ndim == 3:
+                        shown = Image.fromarray(image).resize((8, 16), Image.Resampling.BILINEAR)
+                        images.append(shown.tobytes())
+            tests = [file[reference][:].T.astype(int) for reference in file["testsets"][0]]
+        return images, [tuple(sorted(int(first[a - 1]) + int(b) - 1 for a, b in test)) for test in tests]
+
+    return Kind("cuhk-03.mat", (folder / "mat").read_bytes(), read, plain)
+
+
 def module_kinds(folder: Path) -> dict[str, Kind]:
     arrays = feature_arrays()
     panning = VectorPanning(hidden=8, blocks=1, epochs=1, n_pairs=4, batch_size=2)
@@ -372,6 +475,10 @@ def kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kind]:
         **image_kinds(),
         "store": store_kind(tmp_path, dataset),
         **partition_kinds(tmp_path),
+        **weight_kinds(tmp_path),
+        "checkpoint": checkpoint_kind(tmp_path),
+        "mat": mat_kind(tmp_path),
+        **({"parquet": parquet_kind(root)} if find_spec("pyarrow") else {}),  # an extra that the table asks for
         **results_kinds(tmp_path),
     }
 
@@ -395,3 +502,117 @@ def test_damaged_files_are_refused_or_read_rightly(kinds: dict[str, Kind], tmp_p
     assert counts["fault"] == 0
     assert min(counts["refused"], counts["right"]) > 20
     assert counts.total() >= 200
+
+
+# --- arrays that are no features ------------------------------------------------------------------
+
+WRONG = {
+    "features": {
+        "one row": lambda a: a[0],
+        "three dimensions": lambda a: a[None],
+        "no row": lambda a: a[:0],
+        "no column": lambda a: a[:, :0],
+        "a row less": lambda a: a[1:],
+        "complex": lambda a: a.astype(complex),
+        "text": lambda a: a.astype(str),
+        "bytes": lambda a: a.astype(str).astype(bytes),
+        "truth values": lambda a: a > 0,
+        "dates": lambda a: a.astype("datetime64[s]"),
+        "records": lambda a: np.zeros(len(a), [("x", float)]),
+        "NaN": lambda a: np.where(a == a.max(), np.nan, a),
+        "infinite": lambda a: np.where(a == a.max(), np.inf, a),
+        "beyond float32": lambda a: a.astype(float) * 1e300,
+    },
+    "pid": {
+        "a number": lambda a: a[0],
+        "two dimensions": lambda a: a[:, None],
+        "an entry less": lambda a: a[1:],
+        "fractions": lambda a: a + 0.5,
+        "NaN": lambda a: np.where(a == 1, np.nan, a),
+        "complex": lambda a: a + 1j,
+        "dates": lambda a: a.astype("datetime64[s]"),
+        "records": lambda a: np.zeros(len(a), [("x", int)]),
+        "below -1": lambda a: a - 9,
+        "text, beside numbers": lambda a: np.char.add("p", a.astype(str)),
+    },
+    "rate": {
+        "a number": lambda a: a[0],
+        "two dimensions": lambda a: a[:, None],
+        "an entry less": lambda a: a[1:],
+        "zero": lambda a: a * 0,
+        "negative": lambda a: -a,
+        "fractions": lambda a: a + 0.5,
+        "NaN": lambda a: a * np.nan,
+        "text": lambda a: np.full(len(a), "far"),
+        "complex": lambda a: a + 1j,
+        "dates": lambda a: a.astype("datetime64[s]"),
+    },
+}
+RIGHT = {
+    "features": {
+        "float64": lambda a: a.astype(np.float64),
+        "another byte order": lambda a: a.astype(">f4"),
+        "columns first": np.asfortranarray,
+    },
+    "pid": {"floats": lambda a: a.astype(float), "small integers": lambda a: a.astype(np.int8)},
+    "rate": {"floats": lambda a: a.astype(float), "small integers": lambda a: a.astype(np.int8)},
+}
+USED = {"score": ("features", "pid"), "fit": ("features", "pid", "rate"), "apply": ("features", "rate")}
+
+
+def test_arrays_of_a_wrong_type_or_shape_in_a_sound_file(tmp_path: Path) -> None:
+    sound, changed = tmp_path / "sound.npz", tmp_path / "changed.npz"
+    _write_arrays(sound, feature_arrays())
+    hr = tmp_path / "hr.npz"
+    _write_arrays(hr, feature_arrays() | {"rate": np.ones(12, int)})
+    module = tmp_path / "module.safetensors"
+    fit = ["--hr", str(hr), "--per-rate", "--hidden", "4", "--epochs", "1", "--n-pairs", "4"]
+    command(["vpfa", "fit", "--lr", str(sound), *fit, "-o", str(module)])
+
+    def use(what: str, file: Path) -> object:
+        out = tmp_path / {"score": "out.csv", "fit": "out.safetensors", "apply": "out.npz"}[what]
+        lines = {
+            "score": ["score", str(file), str(sound)],
+            "fit": ["vpfa", "fit", "--lr", str(file), *fit],
+            "apply": ["vpfa", "apply", str(module), str(file)],
+        }
+        out.unlink(missing_ok=True)
+        command([*lines[what], "-o", str(out)])
+        return (
+            out.read_bytes()
+            if what == "score"
+            else read_arrays(out)["features"]
+            if what == "apply"
+            else in_order(out.read_bytes())
+        )
+
+    tried, faults = 0, []
+    for what, names in USED.items():
+        expected = use(what, sound)
+        for name in names:
+            for variants, wanted in ((WRONG, "refused"), (RIGHT, "right")):
+                for variant, change in variants[name].items():
+                    _write_arrays(changed, feature_arrays() | {name: np.asarray(change(feature_arrays()[name]))})
+                    tried += 1
+                    try:
+                        found = use(what, changed)
+                        said = "right" if np.array_equal(found, expected) else "taken, another answer"
+                    except ValueError:
+                        said = "refused"
+                    except Exception as error:
+                        said = f"raw {type(error).__name__}: {error}"
+                    if said != wanted:
+                        faults.append(f"{what}, {name}, {variant}: {said}")
+    assert faults == [], "\n".join(faults)
+    assert tried > 70
+
+
+def test_names_of_a_matcher_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REID_LIB_RESULTS", str(tmp_path / "results"))
+    (tmp_path / "own_matcher.py").write_text("number = 3\ndef nothing(dataset):\n    return None\n")
+    names = ("own_matcher:number", "own_matcher:nothing", "own_matcher:absent", "own_matcher:", ":x", "..:x", "a b:c")
+    names += ("math:pi", "no_such_module:x", "own_matcher:nothing:x", "own_matcher.py:nothing", "", " ", "\x00", "ä")
+    for name in names:
+        with pytest.raises(ValueError, match=r"\w"):
+            command(["compare", name, "own_matcher:nothing", "--profile", "smoke", "-o", str(tmp_path / "out")])

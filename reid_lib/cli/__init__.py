@@ -4,6 +4,7 @@ Exit codes: 0 all is well, 1 a check or a notebook failed, 2 wrong usage or bad 
 terminated. Heavy imports stand in the functions that need them, so that help comes at once.
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ from reid_lib.cli.train import Train
 
 DEBUG_VARIABLE = "REID_LIB_DEBUG"
 NARROWEST = 60  # columns of a help text
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 COMMANDS = {
     "reproduce": (
@@ -167,5 +169,6 @@ def _parse(arguments: list[str]):
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        todo = "; make room there, or name another place" if error.errno in _FULL else ""
+        return (f"{error.strerror}: {error.filename}" if error.filename else error.strerror) + todo
     return str(error) or type(error).__name__

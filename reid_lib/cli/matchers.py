@@ -64,8 +64,8 @@ def _own(name: str, run: "Session") -> Any:
     from reid_lib.evaluation.comparison import PARTS
 
     module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise ValueError(f"a Matcher of your own is named module:name, found {name!r}")
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise ValueError(f"a Matcher of your own is named module:name, as an import has it; found {name!r}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

@@ -7,7 +7,9 @@ bytes, so `SHA256SUMS` tells whether two people have the same set.
 import io
 import json
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +25,7 @@ from reid_lib.datasets.records import DatasetError, ReIDDataset
 from reid_lib.datasets.resolution import degrade, downsample
 from reid_lib.datasets.table import table
 from reid_lib.digest import file_digest
-from reid_lib.files import try_writing, whole, write_text
+from reid_lib.files import folder_locked, remove_parts, try_writing, whole, write_text
 from reid_lib.seeds import numpy_generator
 from reid_lib.status import bar
 
@@ -86,15 +88,15 @@ def build(  # decision PROTOCOL-14
     black = torch.zeros(len(settings.rates), 3, *dataset.size, dtype=torch.uint8)
     drawn = mlr.trials(dataset, settings.split, settings.rates, settings.trials, settings.seed)
     degrade(black, torch.tensor(settings.rates), settings.kernel)
-    record = _record(dataset, settings)
-    done = _open(output, record)
-    rows = _rows(dataset, settings, drawn)
-    sums = _write_images(dataset, output, rows, settings, done, progress)
-    _write_lists(dataset, output, rows, drawn, record)
-    others = [SETTINGS, "README.md", "images.csv", "sources.csv", *(_trial_name(trial) for trial in drawn)]
-    sums |= {name: file_digest(output / name) for name in others}
-    write_text(output / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
-    (output / JOURNAL).unlink(missing_ok=True)
+    record, rows = _record(dataset, settings), _rows(dataset, settings, drawn)
+    with _held(output):
+        done = _open(output, record)
+        sums = _write_images(dataset, output, rows, settings, done, progress)
+        _write_lists(dataset, output, rows, drawn, record)
+        others = [SETTINGS, "README.md", "images.csv", "sources.csv", *(_trial_name(trial) for trial in drawn)]
+        sums |= {name: file_digest(output / name) for name in others}
+        write_text(output / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+        (output / JOURNAL).unlink(missing_ok=True)
     return _listed(rows)
 
 
@@ -158,16 +160,31 @@ def _listed(rows: pd.DataFrame) -> pd.DataFrame:
 # --- write ---
 
 
+@contextmanager
+def _held(output: Path) -> Iterator[None]:  # decision RUN-23
+    """Make the folder and hold it while the block runs: two processes would remove each other's files.
+
+    Raises:
+        DatasetError: the folder cannot be written, be it before or while the set is written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        try_writing(output)
+        with folder_locked(output, lambda: print(f"waits for another process that writes {output}", file=sys.stderr)):
+            yield
+    except OSError as error:
+        raise DatasetError(f"{output} cannot be written ({error}); name another folder, or make room") from None
+
+
 def _open(output: Path, record: dict) -> dict[str, str]:
     """Return the digests of what is already there; begin with the settings where nothing is.
 
     Raises:
-        DatasetError: the folder cannot be written, or holds something else.
+        DatasetError: the folder holds something else.
     """
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        try_writing(output)
+        remove_parts(output)
         there = sorted(path.name for path in output.iterdir())
         begun = (output / SETTINGS).read_text(encoding="utf-8") if SETTINGS in there else ""
         if begun != text and there:
@@ -180,12 +197,10 @@ def _open(output: Path, record: dict) -> dict[str, str]:
             write_text(output / SETTINGS, text)
         for part in ("train", "test", "trials"):
             (output / part).mkdir(exist_ok=True)
-            for left in (output / part).glob("*.part"):  # of a run that was killed
-                left.unlink()
+            remove_parts(output / part)
         return _sums(output / SUMS) | _sums(output / JOURNAL)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DatasetError(f"{output} cannot be written ({reason}); name another folder, or make room") from None
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{output} cannot be written ({error}); name another folder, or make room") from None
 
 
 def _sums(path: Path) -> dict[str, str]:

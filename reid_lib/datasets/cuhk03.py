@@ -152,8 +152,11 @@ class MatReader:
             with h5py.File(self.file) as file:
                 cells = file[file[boxes][0, pair - 1]]
                 pixels = file[cells[number - 1, person - 1]][:].T  # MATLAB's order is the other way round
+            if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+                raise ValueError(f"expected uint8 (H, W, 3), found {pixels.dtype} {pixels.shape}")
         except Exception as error:  # a damaged file raises nearly anything
-            raise DatasetError(f"image cannot be read: {path} in {self.file} ({error}); get the file again") from None
+            reason = " ".join(str(error).split())
+            raise DatasetError(f"image cannot be read: {path} in {self.file} ({reason}); get the file again") from None
         return fit(Image.fromarray(pixels), size)
 
 
@@ -170,7 +173,8 @@ def _mat(root: Path, boxes: str) -> tuple[list[tuple], MatReader]:
                     if file[cells[number, person]].ndim == 3:
                         rows.append(_row(f"{boxes}/", pair, person + 1, number + 1, ""))
     except Exception as error:  # a damaged file raises nearly anything
-        raise DatasetError(f"cuhk03: {path} cannot be read as cuhk-03.mat ({error}); get the file again") from None
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"cuhk03: {path} cannot be read as cuhk-03.mat ({reason}); get the file again") from None
     return rows, MatReader(path)
 
 

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import shutil
-import time
 import uuid
 import zlib
 from pathlib import Path
@@ -24,12 +23,12 @@ import torch
 from numpy.lib import format as npy
 
 from reid_lib.datasets.records import DatasetError, ReIDDataset
+from reid_lib.files import A_DAY, remove_parts
 from reid_lib.status import bar
 
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 24  # bytes per CRC
 _MARK = b"reid-lib image store 1\n"
-_DAY = 86400
 # files this process has found sound: path, inode, time of change in ns, size in bytes
 _sound: set[tuple[Path, int, int, int]] = set()
 
@@ -135,7 +134,7 @@ def _build(dataset: ReIDDataset, path: Path, shape: tuple[int, ...]) -> None:
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        remove_parts(path.parent, path.name, A_DAY)
         free = shutil.disk_usage(path.parent).free
         if free < needed:
             raise OSError(errno.ENOSPC, f"{free / 1e6:,.0f} MB are free")
@@ -177,11 +176,3 @@ def _write(dataset: ReIDDataset, file: BinaryIO, shape: tuple[int, ...]) -> None
 def _write_block(file: BinaryIO, block: bytes) -> int:
     file.write(block)
     return zlib.crc32(block)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of this store a day ago; a younger file may still be growing."""
-    for leftover in path.parent.glob(f"{path.name}.*.part"):
-        with contextlib.suppress(FileNotFoundError):  # another process may have just put it in place
-            if time.time() - leftover.stat().st_mtime > _DAY:
-                leftover.unlink()

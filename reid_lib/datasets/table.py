@@ -193,8 +193,11 @@ def _read(file: Path) -> pd.DataFrame:
         raise DatasetError(f"table: {file} needs the package pyarrow: install it (pip install pyarrow) or write CSV")
     try:
         found = pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"table: {file} cannot be read as Parquet ({error}); write it again") from None
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file raises nearly anything: KeyError, NotImplementedError, ...
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"table: {file} cannot be read as Parquet ({reason}); write it again") from None
     return pd.DataFrame({name: [_text(value) for value in found[name]] for name in found.columns})
 
 

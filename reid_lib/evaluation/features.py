@@ -35,7 +35,7 @@ from reid_lib.evaluation.ranking import (
     indices_of,
     score,
 )
-from reid_lib.files import whole
+from reid_lib.files import A_DAY, remove_parts, whole
 from reid_lib.status import bar
 
 KEEP_EVERY = 60.0  # seconds: what an interruption loses at most
@@ -163,6 +163,7 @@ class FeatureBank:  # decision EVAL-8
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_parts(self.folder, age=A_DAY)
         with whole(self._file(rate)) as part:
             save_file(kept, part, {"sha256": _digest(kept)})
 

@@ -93,7 +93,8 @@ def _checked(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarra
         raise ValueError(
             f"{name} features must be numbers (rows, width), one row or more, found {features.dtype} {features.shape}"
         )
-    found["features"] = features.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused as that
+        found["features"] = features.astype(np.float32)
     if not np.isfinite(found["features"]).all():
         raise ValueError(f"{name} features have NaN or infinite numbers: look at the model that wrote them")
     for part in found.keys() - {"features"}:

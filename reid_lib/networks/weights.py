@@ -9,6 +9,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from reid_lib.files import check_archive
+
 
 class WeightsError(ValueError):
     """A weight file is absent, damaged, unsafe or of another network; the message says what to do."""
@@ -94,6 +96,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     try:
+        check_archive(path)
         with warnings.catch_warnings():
             # the error below says it better
             warnings.filterwarnings("ignore", message=".*TorchScript archive")

@@ -207,6 +207,8 @@ def write(  # decision HOUSE-9
     path = target / f"{paper}.csv"
     covers = groups(new)
     with _locked(target):
+        for name in (path.name, f"{paper}.run.json"):
+            files.remove_parts(target, name)
         old = read_csv(path, COLUMNS) if path.is_file() else new[:0]
         own = group_of_each(old)
         begun = covers - set(written)
@@ -426,7 +428,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 @cache
 def _natural(text: str) -> tuple:
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
-    return tuple((1, float(part), part) if part[:1].isdigit() else (0, 0.0, part) for part in parts if part)
+    return tuple((1, float(part), part) if part[:1].isdecimal() else (0, 0.0, part) for part in parts if part)
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from reid_lib.devices import main_says, pick_device, precision
 from reid_lib.digest import NOT_DECISIVE, code_digest, keyed
 from reid_lib.evaluation.features import FeatureBank, evaluate_features
 from reid_lib.evaluation.ranking import Evaluation, summarise
+from reid_lib.files import A_DAY, remove_parts
 from reid_lib.seeds import numpy_generator
 from reid_lib.training.feature_maps import FeatureMap
 
@@ -60,6 +61,7 @@ def fit_to_bank(  # decision VPFA-7
         _fit(panning, bank, split, rates, identities)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+            remove_parts(file.parent, file.name, A_DAY)
             panning.save(file)
     panning.split_, panning.fitted_on_ = split, bank.dataset.fingerprint()
     return panning

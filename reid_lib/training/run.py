@@ -30,11 +30,12 @@ from tqdm.std import tqdm
 
 from reid_lib.devices import precision, processes
 from reid_lib.digest import plain
-from reid_lib.files import locked, whole
+from reid_lib.files import check_archive, locked, remove_parts, whole
 from reid_lib.seeds import torch_generator
 from reid_lib.status import TrainingStatus, bar, tell
 
 Batch = TypeVar("Batch")
+_STATE = {"config", "seed", "processes", "epoch", "history", "parts"}  # of a checkpoint
 _CHECK_EVERY = 20  # steps between looks at the loss: on CUDA each look makes the host wait for the device
 
 
@@ -142,6 +143,7 @@ class Run:
                 try:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     held.enter_context(locked(self.folder / "lock", self._wait))
+                    remove_parts(self.folder)
                 except OSError as error:  # read-only, for example: a finished run is loaded all the same
                     self._say(f"{self.folder} cannot be locked ({error}): train it in one program at a time")
             if self._together:
@@ -357,7 +359,13 @@ class Run:
             if not path.exists():
                 continue
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                check_archive(path)  # decision ENGINE-14
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                if set(state) != _STATE or set(state["parts"]) != set(self.parts):
+                    raise ValueError("it is no checkpoint of this training")
+                return state
+            except (PermissionError, MemoryError):
+                raise  # it may be sound, and a new start would write over it
             except Exception as error:  # torch raises many kinds for a damaged file
                 instead = "trying the one before" if name == "last.pt" else "the run starts anew"
                 self._say(f"checkpoint {path} cannot be read ({type(error).__name__}): {instead}")

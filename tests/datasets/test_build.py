@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_and_checks_what_is_there(synth: ReIDDataset, built
     written = sorted((tmp_path / "train").iterdir()) + sorted((tmp_path / "test").iterdir())
     assert len(written) >= 30
     written[0].write_bytes(b"damaged")
-    (tmp_path / "train" / "x.png.1.part").write_bytes(b"left")
+    (tmp_path / "train" / f"x.png.{'0' * 32}.part").write_bytes(b"left")
     with (tmp_path / "unfinished.sums").open("a") as journal:
         journal.write("0123  torn")
     first, count = set(reads), []

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from reid_lib import files
 from reid_lib.datasets import image_store, load
 from reid_lib.datasets.image_store import cache_folder, open_store
 from reid_lib.datasets.records import DatasetError, ReIDDataset, Split
@@ -130,14 +131,14 @@ def test_a_leftover_that_another_process_moves_away_is_no_error(
 ) -> None:
     store = open_store(dataset(), tmp_path)
     store.path.unlink()
-    leftover = tmp_path / f"{store.path.name}.0.part"
+    leftover = tmp_path / f"{store.path.name}.{'0' * 32}.part"
     leftover.touch()
 
     def moved() -> float:
         leftover.unlink(missing_ok=True)
         return time.time()
 
-    monkeypatch.setattr(image_store, "time", SimpleNamespace(time=moved))
+    monkeypatch.setattr(files, "time", SimpleNamespace(time=moved))
     assert len(open_store(dataset(), tmp_path)) == 20
     assert not leftover.exists()
 
