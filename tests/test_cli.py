@@ -305,7 +305,10 @@ def test_output_that_goes_nowhere() -> None:
     assert (closed.returncode, closed.stderr) == (0, "")
     if Path("/dev/full").exists():
         full = subprocess.run(f"{listing} > /dev/full", shell=True, cwd=ROOT, capture_output=True, text=True)
-        assert (full.returncode, full.stderr) == (2, "reid-lib: No space left on device\n")
+        assert (full.returncode, full.stderr) == (
+            2,
+            "reid-lib: No space left on device; make room there, or name another place\n",
+        )
 
 
 WRITERS = {
