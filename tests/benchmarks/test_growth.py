@@ -78,7 +78,9 @@ def test_the_committed_figure_stands_beside_its_numbers_and_says_in_words_what_i
     root = results.project_root()
     kept = pd.read_csv(root / "results" / f"{growth.FILE}.csv")
     assert set(kept["benchmark"]) == set(growth.CURVES)
-    assert kept.groupby("benchmark")["images"].agg(["min", "count"]).min().tolist() == [1000, 2]
+    sizes = kept.groupby("benchmark")["images"].agg(["min", "count"])
+    assert (sizes["min"] == 1000).all()
+    assert (sizes["count"] > 1).all()
     assert (root / "results" / f"{growth.FILE}.png").is_file()
     ordered = pd.concat([kept[kept["benchmark"] == name] for name in growth.CURVES])
     shown = f"![{alt_text(growth.drawn(ordered))}](../results/{growth.FILE}.png)"
