@@ -193,12 +193,13 @@ def _read(file: Path) -> pd.DataFrame:
         raise DatasetError(f"table: {file} needs the package pyarrow: install it (pip install pyarrow) or write CSV")
     try:
         found = pd.read_parquet(file)
+        # a text is decoded when it is looked at
+        return pd.DataFrame({name: [_text(value) for value in found[name]] for name in found.columns})
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # a damaged file raises nearly anything: KeyError, NotImplementedError, ...
         reason = " ".join(str(error).split())
         raise DatasetError(f"table: {file} cannot be read as Parquet ({reason}); write it again") from None
-    return pd.DataFrame({name: [_text(value) for value in found[name]] for name in found.columns})
 
 
 def _text(value: object) -> str:
