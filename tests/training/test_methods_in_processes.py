@@ -167,15 +167,18 @@ def one_process_of_two(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def float32() -> Iterator[None]:
-    """So that sums differ in their last bits alone where this process has other threads."""
+def as_the_two_compute() -> Iterator[None]:
+    """In float32 on one thread: sums depend on how many threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PRECISION_VARIABLE, "float32")
         yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, in_two_processes: Callable, float32: None) -> list[dict]:
+def found(tmp_path_factory: pytest.TempPathFactory, in_two_processes: Callable, as_the_two_compute: None) -> list[dict]:
     folder = tmp_path_factory.mktemp("methods")
     in_two_processes(__file__, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
