@@ -11,7 +11,7 @@ from reid_lib.reporting.papers import PAPERS
 
 PACKAGE = Path(reid_lib.__file__).parent
 ROOM = "reid_lib.reporting"
-GROUND = {f"reid_lib.{name}" for name in ("digest", "files", "intervals", "profiles", "seeds")}
+GROUND = {f"reid_lib.{name}" for name in ("digest", "files", "intervals", "profiles", "seeds", "status")}
 FILES = sorted((PACKAGE / "reporting").rglob("*.py"))
 
 
