@@ -88,6 +88,17 @@ def test_torch_file_cut_short(tmp_path: Path, zipped: bool, kept: float):
         load_state(path)
 
 
+def test_a_flipped_bit_is_seen(tmp_path: Path):
+    path, network = tmp_path / "a.pth", _network()
+    torch.save(network.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[content.index(network.conv.weight.detach().numpy().tobytes()) + 5] ^= 4
+    path.write_bytes(content)
+    assert not _same(torch.load(path, weights_only=True), network.state_dict())  # PyTorch does not look
+    with pytest.raises(WeightsError, match="is cut short or is no weight file"):
+        load_state(path)
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.99])
 def test_safetensors_file_cut_short(tmp_path: Path, kept: float):
     path = tmp_path / "a.safetensors"

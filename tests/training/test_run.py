@@ -102,6 +102,27 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys
     assert "last.pt cannot be read" in capsys.readouterr().err
 
 
+def test_a_flipped_bit_among_the_weights_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    undisturbed, _ = train(tmp_path)
+    last = tmp_path / "last.pt"
+    weights = undisturbed["0.weight"].numpy().tobytes()
+    content = bytearray(last.read_bytes())
+    content[content.index(weights) + 5] ^= 4
+    last.write_bytes(content)
+    assert not same(torch.load(last, weights_only=True)["parts"]["network"], undisturbed)  # PyTorch does not look
+    (tmp_path / f"last.pt.{'0' * 32}.part").touch()  # of a process that was killed
+    resumed, _ = train(tmp_path)
+    assert same(undisturbed, resumed)
+    assert "last.pt cannot be read (ValueError): trying the one before" in capsys.readouterr().err
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_another_file_in_a_checkpoint_s_place_is_none(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "last.pt")
+    assert same(train(tmp_path)[0], train(None)[0])
+    assert "last.pt cannot be read" in capsys.readouterr().err
+
+
 def test_two_damaged_checkpoints_start_anew(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     undisturbed, _ = train(tmp_path)
     for name in ("last.pt", "previous.pt"):
