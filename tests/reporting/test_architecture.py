@@ -108,7 +108,7 @@ def test_nothing_overlaps(method: str) -> None:
     extents = [(t.get_text(), t.get_window_extent(renderer)) for t in texts]
     for (name, one), (other, two) in combinations(extents, 2):
         inside = min(one.x1, two.x1) - max(one.x0, two.x0), min(one.y1, two.y1) - max(one.y0, two.y0)
-        assert min(inside) <= 1, (name, other)  # lines of one box may touch
+        assert min(inside) <= 3, (name, other)  # lines of one box may touch; matplotlib before 3.11 has higher ones
     height = DRAWINGS[method].height
     for name, extent in extents:
         assert 0 <= extent.x0 < extent.x1 <= architecture.WIDTH, name
