@@ -327,7 +327,7 @@ def _check_table(name: str, table: pd.DataFrame) -> None:
         )
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
-        raise DatasetError(f"{name}: {len(twice)} paths stand twice in the table, the first is {twice.iloc[0]}")
+        raise DatasetError(f"{name}: paths that stand twice in the table ({len(twice)}), the first is {twice.iloc[0]}")
 
 
 def _check_split(name: str, table: pd.DataFrame, split: Split) -> None:

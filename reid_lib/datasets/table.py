@@ -292,14 +292,14 @@ def _refuse(rows: pd.DataFrame, wrong: pd.Series, column: str, expected: str) ->
 
 def _paths(paths: pd.Series, root: Path) -> list[str]:
     """Return paths in one form; refuse those that leave the root, stand twice or lead to no file."""
-    _together(paths[paths == ""].index + 1, "rows have no path", "fill them in")
+    _together(paths[paths == ""].index + 1, "rows without a path", "fill them in")
     plain = [os.path.normpath(path).replace(os.sep, "/") for path in paths]
     outside = [path for path in plain if os.path.isabs(path) or path.split("/")[0] == ".."]
-    _together(outside, f"paths lie outside the root {root}", "give paths relative to it")
+    _together(outside, f"paths outside the root {root}", "give paths relative to it")
     seen = pd.Series(plain)
-    _together(seen[seen.duplicated()], "paths stand twice", "name every image once")
+    _together(seen[seen.duplicated()], "paths that stand twice", "name every image once")
     absent = [path for path in plain if not (root / path).is_file()]
-    _together(absent, f"images are missing below {root}", "restore them, or take them out of the table")
+    _together(absent, f"images missing below {root}", "restore them, or take them out of the table")
     return plain
 
 
@@ -308,7 +308,7 @@ def _together(bad: object, what: str, todo: str) -> None:
     bad = [str(one) for one in bad]
     if bad:
         more = ", ..." if len(bad) > 5 else ""
-        raise DatasetError(f"table: {len(bad):,} {what}: {', '.join(bad[:5])}{more}; {todo}")
+        raise DatasetError(f"table: {what} ({len(bad):,}): {', '.join(bad[:5])}{more}; {todo}")
 
 
 def _numbered(texts: pd.Series, column: str, first: int) -> pd.Series:  # decision PROTOCOL-13
@@ -317,7 +317,7 @@ def _numbered(texts: pd.Series, column: str, first: int) -> pd.Series:  # decisi
     if (texts == "").any():
         row = int((texts == "").to_numpy().argmax()) + 1
         raise DatasetError(
-            f"table: {int((texts == '').sum()):,} rows have no {column}, the first is row {row}; fill it in"
+            f"table: rows without a {column} ({int((texts == '').sum()):,}), the first is row {row}; fill it in"
         )
     if whole.any() and not whole.all():
         raise DatasetError(
@@ -380,7 +380,7 @@ def _lonely(rows: pd.DataFrame, low: int | None) -> set[int]:
 def _given(rows: pd.DataFrame) -> Split:
     parts = rows.groupby("pid")["split"].agg(set)
     torn = parts.index[parts.map(len) > 1]
-    _together(torn, "identities have images in several parts of the split", "give each identity one part")
+    _together(torn, "identities with images in several parts of the split", "give each identity one part")
     train, test = (
         tuple(parts.index[parts.map(lambda found, p=part: p in found)].tolist()) for part in ("train", "test")
     )

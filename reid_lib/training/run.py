@@ -32,7 +32,7 @@ from reid_lib.devices import precision, processes
 from reid_lib.digest import plain
 from reid_lib.files import check_archive, locked, remove_parts, whole
 from reid_lib.seeds import torch_generator
-from reid_lib.status import TrainingStatus, bar, tell
+from reid_lib.status import TrainingStatus, bar, counted, tell
 
 Batch = TypeVar("Batch")
 _STATE = {"config", "seed", "processes", "epoch", "history", "parts"}  # of a checkpoint
@@ -183,8 +183,8 @@ class Run:
         """
         if len(batches) < self.world > 1:
             raise TrainingError(
-                f"epoch {self.epoch} has {len(batches)} batch(es), and each of {self.world} processes needs one: "
-                "start fewer processes, or make the batches smaller"
+                f"epoch {self.epoch} has {counted(len(batches), 'batch', 'batches')}, and each of {self.world} "
+                "processes needs one: start fewer processes, or make the batches smaller"
             )
         share = batches[self.rank : len(batches) // self.world * self.world : self.world]
         for done, batch in enumerate(share, start=1):
@@ -380,7 +380,8 @@ class Run:
                     "use another folder, or delete this one"
                 )
         if state["processes"] != self.world:
-            begun = f"{self.folder} holds a run of {state['processes']} process(es), this is one of {self.world}"
+            many = counted(state["processes"], "process", "processes")
+            begun = f"{self.folder} holds a run of {many}, this is one of {self.world}"
             if state["epoch"] + 1 < n:
                 raise TrainingError(f"{begun}: start as many, or delete the folder")
             self._say(f"{begun}: loaded as it is; the effective batch was that of {state['processes']}")

@@ -55,7 +55,7 @@ def test_the_index_is_the_image_number() -> None:
         (rows().drop(columns="camid"), SPLITS, "missing: camid"),
         (rows().iloc[:0], SPLITS, "at least one image"),
         (rows(pid=0.5), SPLITS, "column pid must hold integers"),
-        (rows(path="0.png"), SPLITS, "7 paths stand twice"),
+        (rows(path="0.png"), SPLITS, r"paths that stand twice in the table \(7\)"),
         (rows(), (), "at least one train/test split"),
         (rows(), (Split((0, 1), (1, 2)),), "1 identities are in train and test, the first is 1"),
         (rows(), (Split((0,), (9,)),), "test part names identity 9 without an image"),

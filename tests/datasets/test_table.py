@@ -159,7 +159,7 @@ def test_the_fingerprint_changes_with_a_file_that_is_stored_down_sampled(tmp_pat
     (tmp_path / "ada_1.png").write_bytes((tmp_path / "ada_1.png").read_bytes() + b"more")
     assert load("table", tmp_path, **options).fingerprint() != before
     (tmp_path / "ada_1.png").unlink()
-    refused(tmp_path, "1 images are missing")
+    refused(tmp_path, r"images missing below .* \(1\): ada_1.png")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_the_fingerprint_changes_with_a_file_that_is_stored_down_sampled(tmp_pat
         ("rate", ("half", 1), "the first has 'half'"),
         ("genuine_lr", (2, 0), "genuine_lr must be 1 or 0; 4 rows differ"),
         ("split", ("validation", "train"), "split must be train, test or empty; 4 rows differ"),
-        ("split", ("test", "train"), "4 identities have images in several parts of the split: 0, 1, 2, 3; give"),
+        ("split", ("test", "train"), r"identities with images in several parts of the split \(4\): 0, 1, 2, 3; give"),
         ("split", ("train", "train"), "the test part names no identity"),
     ],
 )
@@ -205,12 +205,12 @@ def test_paths_outside_the_root(tmp_path: Path) -> None:
     found = write(root, rows()) and rows()
     found[0]["path"], found[1]["path"] = "../ada_1.png", str(root / "ada_2.png")
     write(root, found, images=False)
-    refused(root, r"2 paths lie outside the root .*: \.\./ada_1.png, .*give paths relative to it")
+    refused(root, r"paths outside the root .* \(2\): \.\./ada_1.png, .*give paths relative to it")
 
 
 def test_missing_images_are_counted_at_once_and_five_are_shown(tmp_path: Path) -> None:
     write(tmp_path, rows(), images=False)
-    message = refused(tmp_path, "8 images are missing below")
+    message = refused(tmp_path, r"images missing below .* \(8\):")
     assert message.count(".png") == 5
     assert ", ...; restore them" in message
 
@@ -218,7 +218,7 @@ def test_missing_images_are_counted_at_once_and_five_are_shown(tmp_path: Path) -
 def test_an_image_twice(tmp_path: Path) -> None:
     write(tmp_path, rows())
     write(tmp_path, [*rows(), {"path": "./ada_1.png", "pid": "bob", "camid": 1}], images=False)
-    refused(tmp_path, "1 paths stand twice: ada_1.png; name every image once")
+    refused(tmp_path, r"paths that stand twice \(1\): ada_1.png; name every image once")
 
 
 def test_one_identity(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_one_identity(tmp_path: Path) -> None:
     ("pids", "message"),
     [
         ((1, 2, "cleo", 4), "pid must be all integers or all text, found both: 6 like '1' and 2 like 'cleo'"),
-        ((1, 2, "", 4), "2 rows have no pid, the first is row 5"),
+        ((1, 2, "", 4), r"rows without a pid \(2\), the first is row 5"),
         ((1, "01", 3, 4), "each written in one way; found 01, 1; correct"),
         ((1, 2, 3, -2), "integers from -1 to .* found -2"),
         ((1, 2, 3, 10**30), "found 1000"),
@@ -268,7 +268,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         ("path,pid,camid\na.png,1\n", "1 rows of .* have not the header's 3 fields, the first is row 1: a.png,1"),
         ("path,pid,camid\na.png,1,1,7\n", "have not the header's 3 fields"),
         ('path,pid,camid\n"a.png,1,1\n', "cannot be read as CSV"),
-        ("path,pid,camid\n,1,1\n", "1 rows have no path: 1; fill them in"),
+        ("path,pid,camid\n,1,1\n", r"rows without a path \(1\): 1; fill them in"),
     ],
 )
 def test_a_torn_table(tmp_path: Path, content: str, message: str) -> None:

@@ -59,7 +59,7 @@ def test_the_cell_trains_as_two_processes_do(execute: Callable, in_two_processes
     assert ALONE
     said = execute(THREADS, CELL, NOTE)
     assert "0 of 4 epochs" in said  # the main process's progress
-    assert "a run of 2 process(es), this is one of 1: loaded as it is" in said
+    assert "a run of 2 processes, this is one of 1: loaded as it is" in said
     names = ("0.pt", "1.pt", "alone.pt", "launched/0.pt", "launched/1.pt")
     first, *others = (torch.load(tmp_path / name, weights_only=True) for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first | other)

@@ -161,7 +161,7 @@ def test_both_end_with_the_same_weights_and_statistics(found: list[dict]) -> Non
 
 
 def test_fewer_batches_than_processes_are_refused_in_both(found: list[dict]) -> None:
-    expected = "epoch 0 has 1 batch(es), and each of 2 processes needs one: start fewer processes, or make the batches"
+    expected = "epoch 0 has 1 batch, and each of 2 processes needs one: start fewer processes, or make the batches"
     assert all(f["few"].startswith(expected) for f in found)
 
 
@@ -211,11 +211,11 @@ def test_a_process_on_its_own_loads_what_two_have_finished(
     weights, history = train(folder / "whole")
     assert same(weights, found[0]["state"])
     assert history == found[0]["history"]
-    assert "a run of 2 process(es), this is one of 1: loaded as it is" in capsys.readouterr().err
+    assert "a run of 2 processes, this is one of 1: loaded as it is" in capsys.readouterr().err
 
 
 def test_a_process_on_its_own_does_not_go_on_with_it(folder: Path, found: list[dict]) -> None:
-    with pytest.raises(TrainingError, match=r"a run of 2 process\(es\), this is one of 1: start as many"):
+    with pytest.raises(TrainingError, match=r"a run of 2 processes, this is one of 1: start as many"):
         train(folder / "poison")
 
 
