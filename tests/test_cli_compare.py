@@ -93,7 +93,10 @@ def test_several_seeds_are_merged_and_trainings_are_found_again(folder: Path, ca
         (["lrar"], "a comparison needs two matchers or more, found 1"),
         (["my_colours:ready", "resnet"], "method must be one of HR only"),
         (["my_colours:nobody", "HR + LR"], "module my_colours has no 'nobody'"),
-        (["my_colours:", "HR + LR"], "a Matcher of your own is named module:name, found 'my_colours:'"),
+        (
+            ["my_colours:", "HR + LR"],
+            "a Matcher of your own is named module:name, as an import has it; found 'my_colours:'",
+        ),
         (["my_colours:torch", "HR + LR"], "my_colours:torch must be a Matcher, which has embed_query"),
         (["nowhere:matcher", "HR + LR"], "there is no module 'nowhere' here or installed"),
         (["my_colours:Bad", "my_colours:ready"], "Bad: the matcher was trained on split 7"),

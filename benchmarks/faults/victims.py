@@ -57,8 +57,9 @@ torch.set_num_threads(1)
 
 
 def contents(folder: Path, pattern: str = "*") -> dict[str, object]:
-    """Return what every file below a folder holds, by its path."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}
+    """Return what every file below a folder holds, by its path; a lock names the last process that wrote."""
+    files = (path for path in folder.rglob(pattern) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def trained(folder: Path) -> dict[str, object]:
