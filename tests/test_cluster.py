@@ -220,7 +220,7 @@ class Screen(jobs.Log):
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("ASK", 0.05), ("_LOOK", 0.02), ("_PATIENCE", 0.3)):
+    for name, seconds in (("ASK", 0.05), ("_LOOK", 0.02), ("PATIENCE", 0.3)):
         monkeypatch.setattr(cluster, name, seconds)
 
 

@@ -20,7 +20,7 @@ import nbformat
 
 from reid_lib import jobs
 from reid_lib.cluster import slurm
-from reid_lib.cluster.desk import Desk, Job
+from reid_lib.cluster.desk import PATIENCE, Desk, Job
 from reid_lib.cluster.slurm import ClusterError
 from reid_lib.cluster.work import Work
 from reid_lib.digest import plain
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 FOLDER = "slurm"  # in the results folder; no profile, so nothing that reads results takes it for one
 ASK = 5.0  # seconds between two calls of squeue, which the whole cluster shares
 _LOOK = 1.0  # seconds between two looks at the jobs' files
-_PATIENCE = 90.0  # seconds until a file that another machine wrote must be seen: NFS remembers what is not there
 _HINTS = {"TIMEOUT": "; --slurm time=MINUTES asks for more", "OUT_OF_MEMORY": "; --slurm mem=32G asks for more"}
 
 States = Mapping[str, tuple[str, str]]  # state and reason of jobs by id
@@ -198,7 +197,7 @@ def _follow(submitted: Mapping[Job, str], desk: Desk, screen: jobs.Log) -> Itera
                 elif states is None or slurm.lives(states, number):  # one that is queued again has failed before
                     gone.pop(job, None)
                     continue
-                elif end is None and now - gone.setdefault(job, now) < _PATIENCE:
+                elif end is None and now - gone.setdefault(job, now) < PATIENCE:
                     continue
                 else:
                     screen.say(f"{job.title}: failed (job {number})")

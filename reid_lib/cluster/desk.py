@@ -7,6 +7,8 @@ from pathlib import Path
 
 from reid_lib.files import write_text
 
+PATIENCE = 90.0  # seconds until a file that another machine wrote must be seen: NFS remembers what is not there
+
 
 @dataclass(frozen=True)
 class Job:

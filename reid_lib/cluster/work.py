@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid_lib import jobs
-from reid_lib.cluster.desk import Desk, Job
+from reid_lib.cluster.desk import PATIENCE, Desk, Job
 from reid_lib.reproduce import NotebookFailed, gathers, plan
 from reid_lib.status import VARIABLE, tell
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 _LOOK = 0.5  # seconds between two lines of a job's status
-_PATIENCE = 90.0  # seconds until a file that another machine wrote must be seen: NFS remembers what is not there
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Work:
     def _ended_well(self, name: str) -> bool:
         """Return whether another job has ended well, which its node may have said a moment ago."""
         began = time.monotonic()
-        while (end := self.desk.end(name)) is None and time.monotonic() - began < _PATIENCE:
+        while (end := self.desk.end(name)) is None and time.monotonic() - began < PATIENCE:
             time.sleep(_LOOK)
         return end is not None and not end["failure"]
 
