@@ -25,7 +25,7 @@ from reid_lib.training.training_set import UnlabelledSet
 PARTS = {  # what is charged to each part; "else" is all that is in none: losses, memories, buffers
     "passes": [(nn.Module, "__call__"), (torch.Tensor, "backward"), (torch.optim.Adam, "step")],
     "engine": [(Run, "descend"), (Run, "note"), (Run, "autocast")],
-    "images": [(UnlabelledSet, "images"), (UnlabelledSet, "inputs"), (MLRSet, "pairs")]
+    "images": [(UnlabelledSet, "images"), (UnlabelledSet, "inputs"), (MLRSet, "pairs"), (MLRSet, "of_hr_space")]
     + [(module, "training_batch") for module in (cadnet, intact)],
 }
 EPOCHS, STEPS = 4, 6

@@ -58,7 +58,7 @@ class ImageStore:
             raise IndexError(f"image numbers run from 0 to {len(self) - 1}, found {rows.min()} to {rows.max()}")
         taken = np.empty((len(rows), *self.images.shape[1:]), np.uint8)
         np.take(self.images, rows, axis=0, out=taken, mode="clip")  # any other mode copies once more
-        return torch.from_numpy(taken).permute(0, 3, 1, 2).contiguous()
+        return torch.from_numpy(np.ascontiguousarray(taken.transpose(0, 3, 1, 2)))  # half the time of torch's copy
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -49,12 +49,14 @@ def degrade(
     rates = _check_rates(rate, len(images), min(images.shape[-2:]))
     if isinstance(rates, int):
         return _degrade(images, rates, kernel, camera)
-    degraded = images.clone()
-    for r in rates.unique().tolist():
-        if r > 1 or camera:
-            chosen = (rates == r).nonzero().squeeze(1).to(images.device)
-            degraded[chosen] = _degrade(images[chosen], r, kernel, camera)
-    return degraded
+    if not len(images):
+        return images.clone()
+    chosen = [(rates == r).nonzero()[:, 0].to(images.device) for r in rates.unique()]
+    parts = [
+        _degrade(images.index_select(0, some), r, kernel, camera)
+        for some, r in zip(chosen, rates.unique().tolist(), strict=True)
+    ]
+    return torch.cat(parts).index_select(0, torch.cat(chosen).argsort())
 
 
 def downsample(images: torch.Tensor, size: tuple[int, int], kernel: str = "bicubic") -> torch.Tensor:
@@ -86,12 +88,12 @@ def _degrade(images: torch.Tensor, rate: int, kernel: str, camera: Camera | None
     return upsample(camera(small) if camera else small, (height, width))
 
 
-def _resize(images: torch.Tensor, size: tuple[int, int], kernel: str) -> torch.Tensor:
+def _resize(images: torch.Tensor, size: tuple[int, int], kernel: str) -> torch.Tensor:  # decision ENGINE-15
     height, width = images.shape[-2:]
     rows = _matrix_on(images.device, kernel, height, size[0])
     columns = _matrix_on(images.device, kernel, width, size[1])
     resized = rows @ (images.float() @ columns.T)
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+    return resized.round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)
 
 
 @lru_cache(maxsize=256)

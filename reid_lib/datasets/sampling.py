@@ -70,20 +70,22 @@ def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 10, fli
     n, _, height, width = images.shape
     offset = torch.randint(0, 2 * pad + 1, (2, n), generator=generator)
     flipped = torch.rand(n, generator=generator) < flip
-    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     crop = _crop_each if images.device.type == "cpu" else _crop_at_once
-    return crop(padded, offset, flipped, (height, width)).permute(0, 3, 1, 2)
+    return crop(padded, offset, flipped, (height, width))
 
 
-def _crop_each(
+def _crop_each(  # decision ENGINE-15
     padded: torch.Tensor, offset: torch.Tensor, flipped: torch.Tensor, size: tuple[int, int]
 ) -> torch.Tensor:
-    """Copy line by line: on a CPU a third of the time of `_crop_at_once`, which looks up every pixel."""
-    crops = padded.new_empty(len(padded), *size, padded.shape[3])
-    for crop, image, top, left, mirrored in zip(crops, padded, *offset.tolist(), flipped.tolist(), strict=True):
-        seen = image[top : top + size[0], left : left + size[1]]
-        crop.copy_(seen.flip(1) if mirrored else seen)
-    return crops
+    """Copy image by image: on a CPU a tenth of the time of `_crop_at_once`, which looks up every pixel."""
+    (height, width), mirrored = size, padded.flip(3).numpy()
+    left = torch.where(flipped, padded.shape[3] - width - offset[1], offset[1])
+    images = padded.numpy()
+    crops = np.empty((*images.shape[:2], height, width), images.dtype)
+    for i, (top, start, flip) in enumerate(zip(offset[0].tolist(), left.tolist(), flipped.tolist(), strict=True)):
+        crops[i] = (mirrored if flip else images)[i, :, top : top + height, start : start + width]
+    return torch.from_numpy(crops)
 
 
 def _crop_at_once(
@@ -93,7 +95,8 @@ def _crop_at_once(
     rows = offset[0, :, None] + torch.arange(height)
     columns = torch.where(flipped[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + offset[1, :, None]
     rows, columns = (indices.to(padded.device, non_blocking=True) for indices in (rows, columns))
-    return padded[torch.arange(n, device=padded.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    images = torch.arange(n, device=padded.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[images, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def draw_rates(n: int, rates: Sequence[int], generator: torch.Generator) -> torch.Tensor:

@@ -37,19 +37,17 @@ def normalise(images: Tensor, size: tuple[int, int] | None = None) -> Tensor:  #
     x = images.float()
     if size is not None and tuple(size) != tuple(x.shape[-2:]):
         x = F.interpolate(x, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
-    mean = x.new_tensor(IMAGENET_MEAN).view(3, 1, 1) * 255
-    std = x.new_tensor(IMAGENET_STD).view(3, 1, 1) * 255
-    return (x - mean) / std
+    return x.sub_(255 * _of_channels(IMAGENET_MEAN, x)).div_(255 * _of_channels(IMAGENET_STD, x))
 
 
 def to_network_range(images: Tensor) -> Tensor:
     """Map images (N, 3, H, W) of 0..1 to ImageNet-normalised ones, what `normalise` makes of 0..255."""
-    return (images - images.new_tensor(IMAGENET_MEAN).view(3, 1, 1)) / images.new_tensor(IMAGENET_STD).view(3, 1, 1)
+    return (images - _of_channels(IMAGENET_MEAN, images)).div_(_of_channels(IMAGENET_STD, images))
 
 
 def to_image_range(x: Tensor) -> Tensor:
     """Map ImageNet-normalised images (N, 3, H, W) to 0..1."""
-    return x * x.new_tensor(IMAGENET_STD).view(3, 1, 1) + x.new_tensor(IMAGENET_MEAN).view(3, 1, 1)
+    return (x * _of_channels(IMAGENET_STD, x)).add_(_of_channels(IMAGENET_MEAN, x))
 
 
 def to_uint8(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -58,3 +56,10 @@ def to_uint8(x: Tensor, size: tuple[int, int]) -> Tensor:
     if x.shape[2:] != size:
         x = F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
     return (255 * x).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _of_channels(values: tuple[float, ...], x: Tensor) -> Tensor:  # decision ENGINE-15
+    """Return a number for each channel as a line (1, 3, 1, W) that lies in memory as the lines of ``x`` do."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    line = x.new_tensor(values).view(1, -1, 1, 1).expand(-1, -1, -1, x.shape[3])
+    return line.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)

@@ -124,7 +124,7 @@ def train(
         for indices in run.batches(labelled_batches(labels, config, seed, epoch)):
             own = labels[torch.from_numpy(indices).to(data.device)]
             with run.autocast():
-                f = network(data.pairs(indices, config, run.generator)[0])
+                f = network(data.of_hr_space(indices, config, run.generator))
             f = normalize(f.float())
             terms = {"contrast": losses.cluster_loss(f, own, phi, config.tau)}
             run.descend(optimizer, terms)
@@ -141,5 +141,5 @@ def extract(run: Run, network: ImageEncoder, data: MLRSet, config: ClusterContra
     parts = []
     for indices in np.array_split(np.arange(len(data)), -(-len(data) // 128)):
         with run.autocast():
-            parts.append(normalize(network(data.pairs(indices, config)[0]).float()))
+            parts.append(normalize(network(data.of_hr_space(indices, config)).float()))
     return torch.cat(parts)

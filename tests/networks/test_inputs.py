@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_lib.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, to_network_range, to_uint8
+from reid_lib.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise, to_image_range, to_network_range, to_uint8
 from reid_lib.seeds import torch_generator
 
 
@@ -39,6 +39,17 @@ def test_resize_is_that_of_pillow(size: tuple[int, int]):
 def test_size_that_is_there_already_changes_nothing():
     images = _images()
     assert torch.equal(normalise(images, (32, 16)), normalise(images))
+
+
+@pytest.mark.parametrize("size", [None, (20, 12)])
+def test_the_images_may_lie_in_memory_in_either_way(size: tuple[int, int] | None):
+    plain, last = _images(), _images().contiguous(memory_format=torch.channels_last)
+    assert torch.equal(normalise(last, size), normalise(plain, size))
+    assert normalise(last).is_contiguous(memory_format=torch.channels_last)
+    x = normalise(plain)
+    for convert in (to_network_range, to_image_range):
+        assert torch.equal(convert(x.contiguous(memory_format=torch.channels_last)), convert(x))
+    assert torch.equal(last, plain)
 
 
 def test_floats_are_refused():

@@ -130,6 +130,8 @@ def test_both_spaces_are_cropped_and_flipped_alike(people: ReIDDataset, data: ML
     for found, images in zip(drawn, data.both(indices), strict=True):
         assert torch.equal(found, normalise(augment(images, torch_generator(0, "crop"), 3)))
     assert not torch.equal(drawn[0], plain[0])
+    assert torch.equal(data.of_hr_space(indices, Config()), plain[0])
+    assert torch.equal(data.of_hr_space(indices, Config(), torch_generator(0, "crop")), drawn[0])
     same = MLRSet(people, 0, RATES, "bicubic", None, CPU)
     x_hh, x_ll = same.pairs(np.flatnonzero(same.low), Config(), torch_generator(0, "crop"))
     assert torch.equal(x_hh, x_ll)
