@@ -1,7 +1,9 @@
 """Where the work runs: this process's device and cores, and the processes that a launcher has started together."""
 
+import ctypes
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +13,7 @@ import torch
 
 PRECISION_VARIABLE = "REID_LIB_PRECISION"
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MB = -1, -3, 1 << 20  # glibc, malloc.h
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -97,3 +100,17 @@ def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def keep_memory() -> None:  # decision ENGINE-16
+    """Keep memory that is freed, up to 256 MB of it, for what comes next, where the C library is glibc.
+
+    Else a step's tensors of a megabyte and more go back to the system and are fetched again, page by page.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(_MMAP_THRESHOLD, 32 * _MB)  # the largest that it takes
+        mallopt(_TRIM_THRESHOLD, 256 * _MB)
+
+
+keep_memory()  # whatever this process trains or embeds

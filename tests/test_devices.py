@@ -1,6 +1,8 @@
 """In which precision networks are trained, and what a process knows of the others."""
 
 import multiprocessing
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -64,3 +66,21 @@ def test_a_process_is_alone_within_the_block(monkeypatch: pytest.MonkeyPatch) ->
     with devices.alone():
         assert devices.processes() is None
         assert devices.main_says(True)
+
+
+FAULTS = """
+import resource, torch
+{first}
+for step in range(12):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    gradients = [torch.zeros(1 << 22) for _ in range(4)]
+    gradients = None
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are counted on Linux")
+def test_a_step_takes_the_memory_of_the_step_before() -> None:
+    """Four gradients of 16 MB are 16,384 pages, or a few large ones where the system has such."""
+    line = [sys.executable, "-c", FAULTS.format(first="import reid_lib.devices")]
+    assert int(subprocess.run(line, capture_output=True, text=True, check=True).stdout) < 10

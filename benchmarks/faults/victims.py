@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -30,6 +31,7 @@ from reid_lib.datasets.build import BuildSettings, build
 from reid_lib.datasets.image_store import open_store
 from reid_lib.datasets.records import read_image
 from reid_lib.digest import NOT_DECISIVE, code_digest
+from reid_lib.export import PACKAGES
 from reid_lib.networks.osnet import osnet_x0_25
 from reid_lib.networks.weights import load_state
 from reid_lib.reporting import results
@@ -174,6 +176,8 @@ def commands(folder: Path) -> list[Victim]:
         "trials": ("data", "trials", *on_people, "-o", "out.csv"),
         "search": ("search", images, "--gallery", images, "--model", weights, "--pictured", 1, "-o", "."),
     }
+    if all(find_spec(package) for package in PACKAGES):
+        lines["export (.onnx)"] = ("export", weights, "-o", "out.onnx")
     command(*fit, "-o", folder / "vpfa.safetensors")
 
     def work(line: tuple, place: Path) -> None:
