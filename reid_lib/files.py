@@ -40,7 +40,7 @@ def whole(path: str | Path) -> Iterator[Path]:  # decision HOUSE-2
             error.filename = str(path)
         raise
     except SafetensorError as error:  # what safetensors raises where it cannot write
-        found = re.search(r"os error (\d+)", str(error))
+        found = re.search(r"(?:os error |code: )(\d+)", str(error))  # a newer or an older one
         number = int(found[1]) if found else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:

@@ -52,7 +52,7 @@ def test_the_extras_of_the_design_exist(project: dict) -> None:
 def test_the_makefile_has_the_target(target: str) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["make", "-n", target, "VENV=.venv"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert ".venv" in done.stdout or target == "clean"
 
