@@ -51,15 +51,17 @@ def free_port() -> Callable[[], str]:
 
 
 @pytest.fixture(scope="session")
-def in_two_processes(free_port: Callable[[], str]) -> Callable[[str, Path], list[str]]:
+def in_two_processes(free_port: Callable[[], str], pytestconfig: pytest.Config) -> Callable[[str, Path], list[str]]:
     """Run a file, with a folder as its argument, in two processes on the CPU; return what each wrote to stderr."""
+    filters = ("error", *(pytestconfig.getoption("pythonwarnings") or ()))
+    warnings = [part for one in filters for part in ("-W", one)]
 
     def launch(file: str, folder: Path) -> list[str]:
         shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
         shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "REID_LIB_CACHE": str(folder / "cache")}
         both = [
             subprocess.Popen(
-                [sys.executable, "-W", "error", file, str(folder)],
+                [sys.executable, *warnings, file, str(folder)],
                 env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
                 cwd=Path(file).parents[2],
                 stderr=subprocess.PIPE,
