@@ -20,7 +20,8 @@ def test_8_bit_modes_are_read_as_pillow_reads_them(mode: str, tmp_path: Path) ->
     image = Image.fromarray(COLOURS).convert(mode)
     image.save(tmp_path / "a.tif")
     try:
-        Image.open(tmp_path / "a.tif").load()
+        with Image.open(tmp_path / "a.tif") as saved:
+            saved.load()
     except OSError as error:
         pytest.skip(f"Pillow before 12.1 does not read its own YCbCr files: {error}")
     assert np.array_equal(read_image(tmp_path / "a.tif", SIZE), np.asarray(image.convert("RGB")))
