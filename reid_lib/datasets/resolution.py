@@ -51,11 +51,9 @@ def degrade(
         return _degrade(images, rates, kernel, camera)
     if not len(images):
         return images.clone()
-    chosen = [(rates == r).nonzero()[:, 0].to(images.device) for r in rates.unique()]
-    parts = [
-        _degrade(images.index_select(0, some), r, kernel, camera)
-        for some, r in zip(chosen, rates.unique().tolist(), strict=True)
-    ]
+    found = rates.unique().tolist()
+    chosen = [(rates == r).nonzero()[:, 0].to(images.device) for r in found]
+    parts = [_degrade(images.index_select(0, some), r, kernel, camera) for some, r in zip(chosen, found, strict=True)]
     return torch.cat(parts).index_select(0, torch.cat(chosen).argsort())
 
 
