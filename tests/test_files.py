@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from reid_lib.files import A_DAY, check_archive, folder_locked, remove_parts, try_writing, whole, write_text
@@ -66,6 +67,16 @@ def test_a_disk_without_room_is_told_with_the_file(tmp_path: Path) -> None:
     assert plain.value.filename == str(tmp_path / "x.txt")
     assert tensors.value.filename == str(tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "said", ["I/O error: No space left on device (os error 28)", "IoError(Os { code: 28, kind: StorageFull })"]
+)
+def test_what_safetensors_says_of_a_full_disk_is_understood(said: str, tmp_path: Path) -> None:
+    """Older releases, such as 0.4.3, say it in the second way."""
+    with pytest.raises(OSError, match="No space left") as found, whole(tmp_path / "x.safetensors"):
+        raise SafetensorError(f"Error while serializing: {said}")
+    assert found.value.errno == errno.ENOSPC
 
 
 def test_parts_of_killed_processes_go_and_other_files_stay(tmp_path: Path) -> None:

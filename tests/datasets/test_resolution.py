@@ -135,3 +135,9 @@ def test_cuda_equals_cpu() -> None:
 def test_bad_input_is_refused(images: torch.Tensor, rate: int, kernel: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         degrade(images, rate, kernel)
+
+
+def test_no_images_are_no_images() -> None:
+    none = torch.zeros(0, 3, 8, 8, dtype=torch.uint8)
+    for rate in (2, torch.zeros(0, dtype=torch.int64)):
+        assert torch.equal(degrade(none, rate), none)
